@@ -1,0 +1,33 @@
+# `make demo` and `make test` need Python 3.11 (or 3.12, 3.13) and pip; they set up .venv once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test quick docs clean
+
+demo: $(STAMP)  ## the whole chain on MNIST; artefacts and the report go to demo/
+	$(BIN)/toolkit demo --output demo --force
+
+test: $(STAMP)  ## lint, types and every test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+quick: $(STAMP)  ## the tests that take under two minutes
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+docs: $(STAMP)  ## write docs/cli.md from the commands' --help
+	$(BIN)/python docs/generate_cli.py
+
+clean:
+	rm -rf $(VENV) demo dist build
+
+# Installed again only when the project's metadata or the pins change.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		-c constraints.txt -e '.[cpu,train,report,dev]'
+	touch $@

@@ -1,0 +1,76 @@
+"""The command `toolkit`: a group whose command modules are imported on use."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from toolkit import __version__
+from toolkit.errors import ToolkitError
+
+# Name, and the line that `toolkit --help` shows; `toolkit/commands/<name>.py` holds the command.
+COMMANDS = {
+    "demo": "Train, export, quantize and compare the MNIST CNN: the whole chain.",
+    "train": "Train a model of the zoo, or of your own file.",
+    "export": "Convert a Keras model to ONNX and prove that it computes the same.",
+    "quantize": "Quantize an ONNX model to int8 and measure what it costs.",
+    "bench": "Compare models: accuracy, latency, memory and size.",
+    "evaluate": "Measure the accuracy of a Keras or ONNX model.",
+    "predict": "Classify image files.",
+    "inspect": "Show what a model file holds and what it promises.",
+    "doctor": "Report what this machine can run and what is missing.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the chain."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"toolkit.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above is ours
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, so that `--help` imports none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def toolkit() -> None:
+    """From a trained Keras CNN to a fast int8 ONNX model.
+
+    Every step proves its result: export compares with Keras, quantize measures what int8 costs,
+    bench gives an interval with every ratio.
+
+    Exit status: 0 done, 1 an error with a remedy, 2 wrong usage, 3 a check failed.
+    """
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on stderr."""
+    try:
+        status = toolkit.main(standalone_mode=False)
+    except ToolkitError as error:
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing was left half-written.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`toolkit ... | head`): no error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,252 @@
+"""The model contract: what to feed a model and what comes back.
+
+One JSON document in the ONNX ``metadata_props`` under the key ``toolkit.contract``. Export writes
+it, every later step keeps it and adds to it, the runtime reads it. Only the standard library is
+imported here, so that the module can travel to a device together with the runtime.
+
+    {"version": 1, "name": "mnist_cnn",
+     "inputs":  [{"name": "image", "dtype": "uint8", "shape": ["batch", 28, 28, 1],
+                  "image": {"layout": "NHWC", "color": "grayscale", "preparation": "mnist"},
+                  "in_graph": {"scale": [0.00392156862745098], "offset": [0.0]},
+                  "by_caller": null}],
+     "outputs": [{"name": "output", "dtype": "float32", "shape": ["batch", 10],
+                  "kind": "probabilities", "labels": ["0", "1", ...]}],
+     "provenance": [{"step": "export", ...}, {"step": "quantize", ...}],
+     "evidence":   [{"check": "parity", ...}, {"check": "accuracy", ...}]}
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from toolkit.errors import ModelError
+
+KEY = "toolkit.contract"
+VERSION = 1
+
+Layout = Literal["NHWC", "NCHW", "NHW"]
+Color = Literal["grayscale", "rgb"]
+Preparation = Literal["resize", "mnist"]
+OutputKind = Literal["probabilities", "logits", "embedding", "raw"]
+Dimension = int | str
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Preprocessing y = x * scale + offset; one value, or one per channel (last axis first).
+
+    Rescaling, normalization by mean and standard deviation, and division by 255 all have this
+    form.
+    """
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a decoded picture becomes the input tensor.
+
+    Attributes:
+        layout: Where batch, height, width and channels stand in the input's shape.
+        color: What the channels are; grayscale has one (or no channel axis, "NHW").
+        preparation: "resize" scales the picture to the input size; "mnist" repeats what the
+            makers of MNIST did: light strokes on black, fitted into 20x20 pixels, centred by
+            mass in 28x28.
+    """
+
+    layout: Layout
+    color: Color
+    preparation: Preparation = "resize"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input tensor.
+
+    Attributes:
+        name: The graph input's name.
+        dtype: numpy's name of the element type.
+        shape: Sizes; a string is a symbolic dimension ("batch").
+        image: How pictures map onto the tensor, or None for any other tensor.
+        in_graph: Preprocessing that the graph does itself; the caller must not repeat it.
+        by_caller: Preprocessing that the caller must do before feeding the tensor.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dimension, ...]
+    image: ImageSpec | None = None
+    in_graph: Affine | None = None
+    by_caller: Affine | None = None
+
+    @property
+    def sample_shape(self) -> tuple[Dimension, ...]:
+        """The shape of one sample: all sizes behind the batch."""
+        return self.shape[1:]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output tensor; ``labels`` name the entries of its last axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dimension, ...]
+    kind: OutputKind = "raw"
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model promises to its callers, and the evidence for it.
+
+    ``provenance`` is the chain of steps (source file and its sha256, options, versions) and
+    ``evidence`` the checks that were made, each a JSON object.
+    """
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    provenance: tuple[dict[str, Any], ...] = ()
+    evidence: tuple[dict[str, Any], ...] = ()
+    assumed: bool = dataclasses.field(default=False, compare=False)
+
+    def with_step(self, step: dict[str, Any], *checks: dict[str, Any]) -> "Contract":
+        """Return this contract with one more step of provenance and the checks that it made."""
+        return dataclasses.replace(
+            self,
+            provenance=(*self.provenance, step),
+            evidence=(*self.evidence, *checks),
+            assumed=False,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        document = dataclasses.asdict(self)
+        del document["assumed"]
+        return {"version": VERSION, **document}
+
+    def to_json(self) -> str:
+        """Return the JSON text that is stored in the model."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(text: str) -> Contract:
+    """Parse the JSON text of a contract.
+
+    Unknown fields are ignored: a later version may add some.
+
+    Raises:
+        ModelError: The text is no contract, or one of a later major version.
+    """
+    try:
+        document = json.loads(text)
+        version = document["version"]
+        if version != VERSION:
+            raise ModelError(
+                f"The model's contract has version {version!r}, this toolkit reads {VERSION}. "
+                "Update the toolkit, or export the model again."
+            )
+        return Contract(
+            name=str(document["name"]),
+            inputs=tuple(_input(entry) for entry in document["inputs"]),
+            outputs=tuple(_output(entry) for entry in document["outputs"]),
+            provenance=tuple(dict(entry) for entry in document.get("provenance", ())),
+            evidence=tuple(dict(entry) for entry in document.get("evidence", ())),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"The model's contract (metadata key '{KEY}') is damaged: {error!r}. "
+            "Export the model again."
+        ) from error
+
+
+def from_metadata(metadata: Mapping[str, str]) -> Contract | None:
+    """Return the contract in a model's metadata, or None when it carries none."""
+    text = metadata.get(KEY)
+    return None if text is None else from_json(text)
+
+
+def infer(
+    name: str,
+    inputs: Sequence[tuple[str, str, Sequence[Dimension]]],
+    outputs: Sequence[tuple[str, str, Sequence[Dimension]]],
+) -> Contract:
+    """Return a generic contract for a model that carries none; ``assumed`` is True.
+
+    Args:
+        name: What to call the model.
+        inputs: Name, numpy dtype name and shape of each graph input.
+        outputs: The same of each graph output.
+    """
+    return Contract(
+        name=name,
+        inputs=tuple(
+            InputSpec(tensor, dtype, tuple(shape), image=guess_image(shape))
+            for tensor, dtype, shape in inputs
+        ),
+        outputs=tuple(OutputSpec(tensor, dtype, tuple(shape)) for tensor, dtype, shape in outputs),
+        assumed=True,
+    )
+
+
+def guess_image(shape: Sequence[Dimension]) -> ImageSpec | None:
+    """Guess whether a shape is that of pictures: [N,H,W,1|3], [N,1|3,H,W], or None."""
+    if len(shape) != 4:
+        return None
+    if shape[3] in (1, 3):
+        return ImageSpec("NHWC", "grayscale" if shape[3] == 1 else "rgb")
+    if shape[1] in (1, 3):
+        return ImageSpec("NCHW", "grayscale" if shape[1] == 1 else "rgb")
+    return None
+
+
+def _input(entry: Mapping[str, Any]) -> InputSpec:
+    image = entry.get("image")
+    return InputSpec(
+        name=str(entry["name"]),
+        dtype=str(entry["dtype"]),
+        shape=_shape(entry["shape"]),
+        image=None
+        if image is None
+        else ImageSpec(
+            layout=_one_of(image["layout"], Layout),
+            color=_one_of(image["color"], Color),
+            preparation=_one_of(image.get("preparation", "resize"), Preparation),
+        ),
+        in_graph=_affine(entry.get("in_graph")),
+        by_caller=_affine(entry.get("by_caller")),
+    )
+
+
+def _output(entry: Mapping[str, Any]) -> OutputSpec:
+    labels = entry.get("labels")
+    return OutputSpec(
+        name=str(entry["name"]),
+        dtype=str(entry["dtype"]),
+        shape=_shape(entry["shape"]),
+        kind=_one_of(entry.get("kind", "raw"), OutputKind),
+        labels=None if labels is None else tuple(str(label) for label in labels),
+    )
+
+
+def _shape(sizes: Sequence[Dimension]) -> tuple[Dimension, ...]:
+    return tuple(size if isinstance(size, str) else int(size) for size in sizes)
+
+
+def _affine(entry: Mapping[str, Any] | None) -> Affine | None:
+    if entry is None:
+        return None
+    return Affine(
+        scale=tuple(float(value) for value in entry["scale"]),
+        offset=tuple(float(value) for value in entry["offset"]),
+    )
+
+
+def _one_of(value: Any, choices: Any) -> Any:
+    if value not in get_args(choices):
+        raise ValueError(f"{value!r} is none of {get_args(choices)}")
+    return value

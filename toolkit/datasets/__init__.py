@@ -1,0 +1,10 @@
+"""Datasets of labelled images: embedded, downloaded, or the user's own files.
+
+Validation is held out of the training data, calibration samples come from the training data,
+and the test data is for the final figure alone.
+"""
+
+from toolkit.datasets.dataset import Dataset, Split, sample
+from toolkit.datasets.loading import load_dataset
+
+__all__ = ["Dataset", "Split", "load_dataset", "sample"]

@@ -1,0 +1,142 @@
+"""Datasets in folders: one sub-folder of images per class, read on demand."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from toolkit.datasets.dataset import Dataset, Index, Split, from_one_set, from_sets
+from toolkit.errors import DataError
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+_TRAINING = ("train", "training")
+_TEST = ("test", "testing", "val", "validation")
+
+
+class ImageFiles:
+    """Image files as an array of uint8 pixels; a file is decoded when it is asked for.
+
+    All pictures get the size of the first: [n, H, W] when every one of the first is grey, else
+    [n, H, W, 3].
+    """
+
+    def __init__(self, paths: list[Path], size: tuple[int, int], mode: str) -> None:
+        self._paths = paths
+        self._size = size
+        self._mode = mode
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Index, /) -> npt.NDArray[Any]:
+        numbers = np.arange(len(self._paths))[index]
+        return np.stack([self._decode(self._paths[number]) for number in np.atleast_1d(numbers)])
+
+    def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
+        with _open(path) as image:
+            converted = ImageOps.exif_transpose(image).convert(self._mode)
+            if converted.size != self._size:
+                converted = converted.resize(self._size, Image.Resampling.BILINEAR)
+            return np.asarray(converted, np.uint8)
+
+
+def load(path: Path) -> Dataset:
+    """Load a folder with one sub-folder per class, or with train/ and test/ of that form.
+
+    The sub-folders' names, sorted, are the labels; names that are all numbers are sorted as
+    numbers.
+
+    Raises:
+        DataError: There are no class folders, a class is empty, or train/ and test/ differ.
+    """
+    training, test = _child(path, _TRAINING), _child(path, _TEST)
+    if training is not None and test is not None:
+        names = _class_names(training)
+        if _class_names(test) != names:
+            raise DataError(f"'{path}': '{training.name}' and '{test.name}' have other classes.")
+        files = _files(training, names)
+        size, mode = _form(files)
+        held_out = _files(test, names)
+        return from_sets(
+            str(path),
+            _split(files, size, mode),
+            _split(held_out, size, mode),
+            tuple(names),
+            _digest([*files, *held_out]),
+        )
+    names = _class_names(path)
+    files = _files(path, names)
+    size, mode = _form(files)
+    return from_one_set(str(path), _split(files, size, mode), tuple(names), _digest(files))
+
+
+def _child(path: Path, names: tuple[str, ...]) -> Path | None:
+    return next((path / name for name in names if (path / name).is_dir()), None)
+
+
+def _class_names(path: Path) -> list[str]:
+    names = [entry.name for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
+    if len(names) < 2:
+        raise DataError(
+            f"'{path}' has {len(names)} sub-folders; expected one sub-folder of images per class."
+        )
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
+
+
+def _files(path: Path, names: list[str]) -> list[tuple[Path, int]]:
+    files: list[tuple[Path, int]] = []
+    for number, name in enumerate(names):
+        found = sorted(
+            entry
+            for entry in (path / name).rglob("*")
+            if entry.suffix.lower() in _SUFFIXES and entry.is_file()
+        )
+        if not found:
+            raise DataError(f"'{path / name}' holds no image files.")
+        files.extend((entry, number) for entry in found)
+    return files
+
+
+def _form(files: list[tuple[Path, int]]) -> tuple[tuple[int, int], str]:
+    """Return the size and mode that all pictures get: those of the first of each class."""
+    sizes, modes = [], []
+    for path in _first_of_each_class(files):
+        with _open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            sizes.append(upright.size)
+            modes.append(upright.mode)
+    return sizes[0], "L" if set(modes) <= {"1", "L", "LA", "I", "I;16", "F"} else "RGB"
+
+
+def _first_of_each_class(files: list[tuple[Path, int]]) -> Iterator[Path]:
+    seen: set[int] = set()
+    for path, number in files:
+        if number not in seen:
+            seen.add(number)
+            yield path
+
+
+def _split(files: list[tuple[Path, int]], size: tuple[int, int], mode: str) -> Split:
+    images = ImageFiles([path for path, _ in files], size, mode)
+    return Split(images, np.asarray([number for _, number in files], np.int64))
+
+
+def _digest(files: list[tuple[Path, int]]) -> str:
+    digest = hashlib.sha256()
+    for path, number in files:
+        digest.update(number.to_bytes(8, "little"))
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        raise DataError(f"'{path}' is no image that can be read: {error}.") from error
+    return image

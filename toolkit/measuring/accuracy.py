@@ -1,0 +1,65 @@
+"""Accuracy of class scores: top-1 with its interval, per class, confusion, agreement."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+IntArray = npt.NDArray[np.integer]
+
+Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+
+
+def predicted_classes(scores: FloatArray) -> npt.NDArray[np.int64]:
+    """Return the class of each row of ``scores`` [N, classes]; the first of equals, [N]."""
+    return np.argmax(scores.reshape(len(scores), -1), axis=1)
+
+
+def top1(scores: FloatArray, labels: IntArray) -> float:
+    """Return the fraction of rows whose highest score is at the label, in [0, 1]."""
+    return float(np.mean(predicted_classes(scores) == labels))
+
+
+def agreement(scores: FloatArray, others: FloatArray) -> float:
+    """Return the fraction of samples for which two models name the same class, in [0, 1]."""
+    return float(np.mean(predicted_classes(scores) == predicted_classes(others)))
+
+
+def wilson_interval(successes: int, total: int, z: float = Z_95) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion, in [0, 1].
+
+    Unlike the normal approximation it stays inside [0, 1] and holds for proportions near 1.
+    Source: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
+    JASA 22 (1927). ``z`` is the normal quantile, by default that of 95 %.
+
+    Raises:
+        ValueError: ``total`` is 0, or ``successes`` is not in [0, total].
+    """
+    if total <= 0 or not 0 <= successes <= total:
+        raise ValueError(f"{successes} successes of {total} are no proportion")
+    p = successes / total
+    center = (p + z * z / (2 * total)) / (1 + z * z / total)
+    half = (
+        z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
+    )
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def confusion_matrix(
+    predicted: IntArray, labels: IntArray, classes: int
+) -> npt.NDArray[np.int64]:
+    """Return counts [classes, classes]; rows are labels, columns are predictions."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (labels, predicted), 1)
+    return matrix
+
+
+def cross_entropy(probabilities: FloatArray, labels: IntArray) -> float:
+    """Return the mean of -ln(probability of the label).
+
+    Probabilities [N, classes] are clipped to [1e-7, 1] as Keras does, so that a quantized
+    model's exact 0 gives a finite loss.
+    """
+    chosen = probabilities.reshape(len(probabilities), -1)[np.arange(len(labels)), labels]
+    return float(np.mean(-np.log(np.clip(chosen.astype(np.float64), 1e-7, 1.0))))

@@ -1,0 +1,75 @@
+"""Tables on stdout, progress on stderr."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+Advance = Callable[..., None]
+
+
+def print_table(
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    left: Sequence[int] = (0,),
+) -> None:
+    """Print rows as a table on stdout; the columns in ``left`` are aligned left, others right.
+
+    Cells are taken as they are: brackets in a file name are no markup.
+    """
+    table = Table(title=title, box=None, show_header=header is not None, pad_edge=False)
+    table.title_justify = "left"
+    for index in range(max(map(len, rows), default=len(header or ()))):
+        name = header[index] if header else ""
+        table.add_column(Text(name), justify="left" if index in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    # Piped output is not cut to a terminal's width.
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(table)
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]], *, title: str | None = None) -> None:
+    """Print names and values, one pair a line, on stdout."""
+    print_table([list(pair) for pair in pairs], title=title, left=(0, 1))
+
+
+def note(message: str) -> None:
+    """Print one line for the person at the terminal on stderr."""
+    Console(stderr=True, highlight=False).print(Text(message), soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None) -> Iterator[Advance]:
+    """Show a progress bar on stderr while the block runs; it disappears at the end.
+
+    Yields a function ``advance(count=1, note=None)``; ``note`` stands at the end of the bar.
+    Nothing is drawn when stderr is no terminal.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %" if total else ""),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(description, total=total, note="")
+
+        def advance(count: int = 1, note: str | None = None) -> None:
+            bar.advance(task, count)
+            if note is not None:
+                bar.update(task, note=note)
+
+        yield advance
