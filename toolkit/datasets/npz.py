@@ -73,7 +73,7 @@ def split(samples: npt.NDArray[Any], labels: npt.NDArray[Any] | None, origin: Pa
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, AttributeError) as error:
         raise DataError(f"'{path}' is no .npz archive, or is damaged: {error}.") from error
