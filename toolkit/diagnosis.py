@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from toolkit import __version__
 from toolkit.errors import ToolkitError
+from toolkit.runtime.session import Provider, create_session
 
 PACKAGES = {
     "numpy": "",
@@ -21,7 +22,7 @@ PACKAGES = {
     "matplotlib": "report",
     "jinja2": "report",
 }
-PROVIDERS = {
+PROVIDERS: dict[str, Provider] = {
     "CPUExecutionProvider": "cpu",
     "CUDAExecutionProvider": "cuda",
     "TensorrtExecutionProvider": "tensorrt",
@@ -135,8 +136,6 @@ def _providers() -> list[Finding]:
                 "pip install --force-reinstall 'toolkit[cpu]'",
             )
         ]
-    from toolkit.runtime.session import create_session
-
     model = _identity_model()
     findings = []
     for provider, name in PROVIDERS.items():

@@ -32,31 +32,23 @@ def demo(output: Path, full: bool, force: bool, as_json: bool) -> None:
     def show(result: DemoResult) -> None:
         from toolkit.reporting.terminal import print_pairs
 
-        steps = result.steps
-        quantized, trained = steps["quantize"], steps["train"]
-        comparison = steps["bench"]["comparisons"][0]
+        trained, exported, quantized = (
+            result.steps[name] for name in ("train", "export", "quantize")
+        )
+        comparison = result.steps["bench"]["comparisons"][0]
         low, high = comparison["interval"]
-        ratio = comparison["latency_ratio"]
+        right = f"{100 * trained['test_accuracy']:.2f} % of the test images right"
+        parity = f"differs from Keras by {exported['parity']['max_rel_diff']:.1e} at most"
+        size_kb = [quantized[key] / 1000 for key in ("source_size_bytes", "size_bytes")]
+        drop, agreement = quantized["accuracy"]["drop"], 100 * quantized["agreement"]
+        cost = f"drop {drop:.2f} points, agreement {agreement:.2f} %"
+        ratio = f"{comparison['latency_ratio']:.2f} of float's time [{low:.2f}, {high:.2f}]"
         print_pairs(
             [
-                ("train", f"{100 * trained['test_accuracy']:.2f} % of the test images right"),
-                (
-                    "export",
-                    f"{steps['export']['nodes']} nodes, differs from Keras by at most "
-                    f"{steps['export']['parity']['max_rel_diff']:.1e} (relative)",
-                ),
-                (
-                    "quantize",
-                    f"{quantized['source_size_bytes'] / 1000:.0f} kB to "
-                    f"{quantized['size_bytes'] / 1000:.0f} kB, drop "
-                    f"{quantized['accuracy']['drop']:.2f} points, agreement "
-                    f"{100 * quantized['agreement']:.2f} %",
-                ),
-                (
-                    "bench",
-                    f"int8 takes {ratio:.2f} of float's time [{low:.2f}, {high:.2f}]: "
-                    f"{comparison['verdict']}",
-                ),
+                ("train", right),
+                ("export", f"{exported['nodes']} nodes; {parity}"),
+                ("quantize", f"{size_kb[0]:.0f} kB to {size_kb[1]:.0f} kB; {cost}"),
+                ("bench", f"int8 takes {ratio}: {comparison['verdict']}"),
                 ("report", result.report),
             ],
             title=f"The whole chain in {result.seconds:.0f} seconds",

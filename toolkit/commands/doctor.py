@@ -24,7 +24,6 @@ def doctor(as_json: bool) -> None:
         marks = {"ok": "ok", "missing": "-", "problem": "PROBLEM"}
         print_table(
             [[f.topic, f.name, marks[f.status], f.detail] for f in result.findings],
-            ["", "", "", ""],
             left=(0, 1, 2, 3),
         )
         remedies = [(f.name, f.remedy) for f in result.findings if f.remedy]

@@ -13,7 +13,8 @@ Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 def predicted_classes(scores: FloatArray) -> npt.NDArray[np.int64]:
     """Return the class of each row of ``scores`` [N, classes]; the first of equals, [N]."""
-    return np.argmax(scores.reshape(len(scores), -1), axis=1)
+    classes: npt.NDArray[np.int64] = np.argmax(scores.reshape(len(scores), -1), axis=1)
+    return classes
 
 
 def top1(scores: FloatArray, labels: IntArray) -> float:

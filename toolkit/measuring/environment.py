@@ -44,10 +44,14 @@ def cpu_features() -> frozenset[str]:
 
 def cpu_model() -> str:
     """Return the CPU's name, or the architecture when the system does not tell."""
+    values: dict[str, str] = {}
     for line in _cpuinfo().splitlines():
         key, _, value = line.partition(":")
-        if key.strip().lower() in ("model name", "model", "hardware") and value.strip():
-            return value.strip()
+        values.setdefault(key.strip(), value.strip())
+    # x86 has "model name" (its "model" is a number); ARM boards have "Model" or "Hardware".
+    for key in ("model name", "Model", "Hardware"):
+        if values.get(key):
+            return values[key]
     name = _sysctl("machdep.cpu.brand_string") if platform.system() == "Darwin" else ""
     return name or platform.processor() or platform.machine()
 
