@@ -7,6 +7,7 @@ ToolkitError                 exit 1: one line that names the thing and the remed
 ├── OutputError              a path that cannot be written, or would be overwritten
 ├── MissingPackageError      an optional package; the message holds the command that installs it
 ├── ProviderError            an execution provider that is not really there
+├── DeviceError              a device that cannot be reached, or lacks what a run there needs
 └── CheckFailedError         exit 3: parity, accuracy budget or regression; nothing was written
 
 A caller's mistake in Python code is a ValueError or TypeError. Anything else is a bug and keeps
@@ -42,6 +43,10 @@ class MissingPackageError(ToolkitError):
 
 class ProviderError(ToolkitError):
     """The execution provider that was asked for is not available on this machine."""
+
+
+class DeviceError(ToolkitError):
+    """A device cannot be reached, set up, or lacks what a run there needs."""
 
 
 class CheckFailedError(ToolkitError):

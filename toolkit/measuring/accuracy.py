@@ -41,15 +41,11 @@ def wilson_interval(successes: int, total: int, z: float = Z_95) -> tuple[float,
         raise ValueError(f"{successes} successes of {total} are no proportion")
     p = successes / total
     center = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = (
-        z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    )
+    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def confusion_matrix(
-    predicted: IntArray, labels: IntArray, classes: int
-) -> npt.NDArray[np.int64]:
+def confusion_matrix(predicted: IntArray, labels: IntArray, classes: int) -> npt.NDArray[np.int64]:
     """Return counts [classes, classes]; rows are labels, columns are predictions."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (labels, predicted), 1)
@@ -64,3 +60,24 @@ def cross_entropy(probabilities: FloatArray, labels: IntArray) -> float:
     """
     chosen = probabilities.reshape(len(probabilities), -1)[np.arange(len(labels)), labels]
     return float(np.mean(-np.log(np.clip(chosen.astype(np.float64), 1e-7, 1.0))))
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return the two-sided p value of McNemar's exact test.
+
+    Two models answered the same samples; the test asks whether one is right more often. Samples
+    that both got right, or both wrong, say nothing about that. Under the null hypothesis each of
+    the n = only_first + only_second others is a fair coin, so
+    p = min(1, 2 P(X <= min(only_first, only_second))) with X ~ Binomial(n, 1/2).
+
+    Args:
+        only_first: Samples that only the first model got right.
+        only_second: Samples that only the second got right.
+    """
+    n, few = only_first + only_second, min(only_first, only_second)
+    # Logarithms, as binomial coefficients of thousands overflow a float.
+    logs = [
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
+        for k in range(few + 1)
+    ]
+    return min(1.0, 2 * math.fsum(math.exp(value) for value in logs))

@@ -63,6 +63,5 @@ def _shaped(samples: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
 def _fits(shape: tuple[int, ...], spec: InputSpec) -> bool:
     wanted = spec.sample_shape
     return len(shape) == len(wanted) and all(
-        isinstance(size, str) or size == actual
-        for size, actual in zip(wanted, shape, strict=True)
+        isinstance(size, str) or size == actual for size, actual in zip(wanted, shape, strict=True)
     )

@@ -1,0 +1,87 @@
+"""`toolkit export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.commands.options import data_option, json_option, output_option, print_result
+
+if TYPE_CHECKING:
+    from toolkit.contract import InputSpec, OutputSpec
+    from toolkit.exporting import ExportResult
+
+
+def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    if value == "dynamic":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is neither 'dynamic' nor a number.") from None
+
+
+@click.command()
+@click.argument("model")
+@output_option("The ONNX file to write.")
+@click.option("--opset", type=int, default=17, show_default=True, help="ONNX opset, 11 to 18.")
+@click.option(
+    "--batch",
+    callback=_batch,
+    default="dynamic",
+    show_default=True,
+    metavar="dynamic|N",
+    help="Any batch size, or a fixed one.",
+)
+@click.option(
+    "--input",
+    type=click.Choice(["uint8", "float32"]),
+    help="uint8 takes pixels as decoded, with the preprocessing in the graph; float32 leaves it "
+    "to the caller.  [default: uint8 where the model says what its preprocessing is]",
+)
+@data_option()
+@click.option(
+    "--timeout-s",
+    type=float,
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long Keras may take.",
+)
+@json_option
+def export(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
+    """Convert a Keras MODEL to ONNX and prove that it computes the same.
+
+    MODEL is a .keras or .h5 file, or a name of the zoo. The ONNX model is compared with Keras on
+    real samples (by default of the data it was trained on) and on random ones, at batch 1 and at
+    a larger batch, by onnxruntime with all of its optimizations and with none. Beyond a relative
+    difference of 1e-4 nothing is written and the exit status is 3.
+    """
+    from toolkit.exporting import export
+
+    result = export(model, output, **options)
+    print_result(result, _show, as_json=as_json)
+
+
+def _show(result: "ExportResult") -> None:
+    from toolkit.reporting.terminal import print_pairs
+
+    parity = result.parity
+    worst = parity.worst
+    real = f"{parity.real} samples of {result.data} and " if parity.real else ""
+    figures = f"{worst.max_rel_diff:.1e} relative, {worst.max_abs_diff:.1e} absolute"
+    batches = " and ".join(map(str, parity.batches))
+    pairs = [("input", _tensor(spec)) for spec in result.contract.inputs]
+    pairs += [("output", _tensor(spec)) for spec in result.contract.outputs]
+    pairs += [
+        ("graph", f"{result.nodes} nodes, opset {result.opset}, IR {result.ir_version}"),
+        ("size", f"{result.size_bytes:,} bytes"),
+        ("parity", f"{figures} (limit {parity.limit:g})"),
+        ("on", f"{real}{parity.random} random ones, in batches of {batches}"),
+        ("in", f"{parity.runtime}, with all optimizations and with none"),
+    ]
+    print_pairs(pairs, title=str(result.path))
+
+
+def _tensor(spec: "InputSpec | OutputSpec") -> str:
+    return f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]"

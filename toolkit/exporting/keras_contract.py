@@ -1,0 +1,107 @@
+"""The contract of a Keras model: its own, checked against the model, or one read off its layers."""
+
+import dataclasses
+from typing import Any, Literal
+
+from toolkit import contract as contracts
+from toolkit.contract import Contract, Dimension, InputSpec, OutputKind
+from toolkit.errors import ModelError, RecipeError
+from toolkit.exporting.keras_graph import Signature, Tensor
+
+InputDtype = Literal["uint8", "float32"]
+
+_KINDS: dict[str, OutputKind] = {"softmax": "probabilities", "sigmoid": "probabilities"}
+
+
+def fit(known: Contract | None, model: Any, signature: Signature) -> Contract:
+    """Return the contract of a loaded Keras model.
+
+    A contract that the file carries is kept, under the tensor names of the model. Without one the
+    inputs that look like pictures are taken for such, an output behind softmax or sigmoid gives
+    probabilities, and labels are unknown.
+
+    Raises:
+        ModelError: The file's contract is that of another model.
+    """
+    inferred = contracts.infer(
+        str(model.name),
+        [(tensor.name, tensor.dtype, _shape(tensor)) for tensor in signature.inputs],
+        [(tensor.name, tensor.dtype, _shape(tensor)) for tensor in signature.outputs],
+    )
+    if known is None:
+        outputs = zip(inferred.outputs, model.outputs, strict=True)
+        return dataclasses.replace(
+            inferred,
+            outputs=tuple(
+                dataclasses.replace(spec, kind=_kind(tensor)) for spec, tensor in outputs
+            ),
+        )
+    if len(known.inputs) != len(inferred.inputs) or len(known.outputs) != len(inferred.outputs):
+        raise ModelError(
+            f"The contract in the model file has {len(known.inputs)} inputs and "
+            f"{len(known.outputs)} outputs, the model {len(inferred.inputs)} and "
+            f"{len(inferred.outputs)}. Save the model again."
+        )
+    for ours, theirs in zip(inferred.outputs, known.outputs, strict=True):
+        classes = ours.shape[-1] if ours.shape else 1
+        if theirs.labels is not None and isinstance(classes, int) and classes != len(theirs.labels):
+            raise ModelError(
+                f"The contract in the model file names {len(theirs.labels)} labels, but the "
+                f"output '{ours.name}' has the shape {list(ours.shape)}. Save the model again."
+            )
+    return dataclasses.replace(
+        known,
+        inputs=tuple(
+            dataclasses.replace(theirs, name=ours.name, dtype=ours.dtype, shape=ours.shape)
+            for ours, theirs in zip(inferred.inputs, known.inputs, strict=True)
+        ),
+        outputs=tuple(
+            dataclasses.replace(theirs, name=ours.name, dtype=ours.dtype, shape=ours.shape)
+            for ours, theirs in zip(inferred.outputs, known.outputs, strict=True)
+        ),
+    )
+
+
+def exported_inputs(
+    inputs: tuple[InputSpec, ...], dtype: InputDtype | None
+) -> tuple[InputSpec, ...]:
+    """Return the inputs that the ONNX model has, given those of the Keras model.
+
+    An image input becomes uint8, its preprocessing moves from ``by_caller`` to ``in_graph``.
+    With ``dtype`` None that is done where the contract knows the preprocessing; with "uint8" for
+    every image; with "float32" nowhere.
+
+    Raises:
+        RecipeError: "uint8" is asked for, but no input is a floating point image.
+    """
+    if dtype == "float32":
+        return inputs
+    changed = tuple(
+        dataclasses.replace(spec, dtype="uint8", in_graph=spec.by_caller, by_caller=None)
+        if spec.image is not None
+        and spec.dtype.startswith("float")
+        and (spec.by_caller is not None or dtype == "uint8")
+        else spec
+        for spec in inputs
+    )
+    if dtype == "uint8" and changed == inputs:
+        taken = ", ".join(f"'{spec.name}' {spec.dtype} {list(spec.shape)}" for spec in inputs)
+        raise RecipeError(
+            f"--input uint8 needs an image input; this model takes {taken}. Leave --input out."
+        )
+    return changed
+
+
+def _shape(tensor: Tensor) -> tuple[Dimension, ...]:
+    """Name the dynamic sizes: the first is the batch, others say which axis they are."""
+    return tuple(
+        size if size is not None else "batch" if axis == 0 else f"{tensor.name}_{axis}"
+        for axis, size in enumerate(tensor.shape)
+    )
+
+
+def _kind(tensor: Any) -> OutputKind:
+    layer = tensor._keras_history.operation
+    activation = getattr(layer, "activation", None)
+    name = getattr(activation, "__name__", type(layer).__name__).lower()
+    return _KINDS.get(name, "raw")

@@ -1,0 +1,257 @@
+"""`export`: from a Keras file to an ONNX file that provably computes the same."""
+
+import dataclasses
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from toolkit import __version__, graph
+from toolkit.contract import KEY, Contract, from_json
+from toolkit.datasets import load_dataset, sample
+from toolkit.errors import DataError, OutputError, RecipeError
+from toolkit.exporting import child, parity, references, worker
+from toolkit.exporting.keras_contract import InputDtype, exported_inputs
+from toolkit.exporting.parity import Parity
+from toolkit.exporting.preprocessing import add_preprocessing
+from toolkit.exporting.refusals import refuse_unknown
+from toolkit.exporting.sources import check_source, read_contract
+from toolkit.files import check_output, sha256, whole_file
+from toolkit.recipes import find_model
+from toolkit.reporting import terminal
+
+OPSETS = range(11, 19)  # what tf2onnx 1.17 writes
+IR_VERSION = 8  # read by every onnxruntime since 1.10
+
+_ELEMENTS = 2**18  # of real samples in the comparison: 334 digits, 4 pictures of 224x224
+_SAMPLES = range(4, 257)
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What `export` wrote, and the evidence that it is right.
+
+    Attributes:
+        path: The ONNX file.
+        source: The Keras file.
+        opset: ONNX opset of the file.
+        ir_version: ONNX IR version of the file.
+        nodes: Operators in the graph.
+        size_bytes: Size of the file.
+        parity: The comparison with Keras.
+        data: The dataset whose samples were compared, or None.
+        passes: How often each graph pass applied.
+        contract: The contract in the file.
+    """
+
+    path: Path
+    source: Path
+    opset: int
+    ir_version: int
+    nodes: int
+    size_bytes: int
+    parity: Parity
+    data: str | None
+    passes: dict[str, int]
+    contract: Contract
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        return {
+            "schema": "toolkit.export/1",
+            "path": str(self.path),
+            "source": str(self.source),
+            "opset": self.opset,
+            "ir_version": self.ir_version,
+            "nodes": self.nodes,
+            "size_bytes": self.size_bytes,
+            "parity": self.parity.to_dict(),
+            "data": self.data,
+            "passes": self.passes,
+            "contract": self.contract.to_dict(),
+        }
+
+
+def export(
+    model: str | Path,
+    output: str | Path,
+    *,
+    opset: int = 17,
+    batch: int | Literal["dynamic"] = "dynamic",
+    input: InputDtype | None = None,  # noqa: A002 - the option's name
+    data: str | Path | None = None,
+    timeout_s: float = child.TIMEOUT_S,
+    force: bool = False,
+) -> ExportResult:
+    """Convert a Keras model to ONNX and compare it with Keras before writing it.
+
+    The comparison runs real samples (when there is data) and random ones, at batch 1 and at a
+    larger batch, through onnxruntime with all of its graph optimizations and with none.
+
+    Args:
+        model: A .keras or .h5 file, or a name of the zoo.
+        output: The ONNX file to write.
+        opset: ONNX opset, 11 to 18.
+        batch: "dynamic", or a fixed batch size.
+        input: "uint8" takes pixels as decoded, with the preprocessing in the graph; "float32"
+            leaves it to the caller. None takes uint8 where the model's contract says what the
+            preprocessing is.
+        data: The dataset to compare on; None takes the one that the model was trained on, when
+            it is at hand.
+        timeout_s: Seconds that Keras may take.
+        force: Replace an existing file.
+
+    Raises:
+        ModelError: The source is no Keras model that can be loaded or converted.
+        CheckFailedError: The ONNX model computes something else; nothing is written.
+        RecipeError: An option is out of range or does not fit the model.
+        DataError: The data does not fit the model.
+        OutputError: The output cannot be written.
+        MissingPackageError: TensorFlow or onnxruntime is not installed.
+    """
+    if opset not in OPSETS:
+        raise RecipeError(
+            f"--opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}; leave it out for 17."
+        )
+    fixed = None if batch == "dynamic" else batch
+    if fixed is not None and fixed < 1:
+        raise RecipeError(f"--batch {batch} is not positive; give a size, or 'dynamic'.")
+    source = find_model(str(model), ".keras", ".h5")
+    kind = check_source(source)
+    output = check_output(output, force=force)
+    if output.exists() and output.samefile(source):
+        raise OutputError(f"'{output}' is the model itself; name another file to write.")
+    child.require_tensorflow()
+    known = read_contract(source, kind)
+    dataset, images = _images(data, known)
+    with (
+        terminal.progress(f"export {source.name}", None) as advance,
+        child.workshop() as folder,
+    ):
+        if images is not None:
+            np.save(folder / worker.IMAGES, images)
+
+        def listen(message: dict[str, Any]) -> None:
+            advance(0, note=message.get("stage"))
+
+        job = {
+            "task": "export",
+            "source": str(source),
+            "kind": kind,
+            "contract": None if known is None else known.to_dict(),
+            "opset": opset,
+            "batch": fixed,
+            "input": input,
+        }
+        result = child.run(job, folder, listen, timeout_s=timeout_s)
+        advance(0, note="cleaning the graph")
+        keras = from_json(json.dumps(result["contract"]))
+        contract = _onnx_contract(keras, input, fixed)
+        converted = ir.load(folder / worker.MODEL)
+        refuse_unknown(converted, str(source))
+        passes = _finish(converted, keras, contract)
+        advance(0, note="comparing with Keras")
+        cases = references.read(folder / worker.CASES)
+        compared = parity.compare(_serialized(converted), contract, cases)
+        parity.require(compared, str(source))
+        step = {
+            "step": "export",
+            "source": source.name,
+            "sha256": sha256(source),
+            "opset": opset,
+            "batch": batch,
+            "input": contract.inputs[0].dtype,
+            "versions": {"toolkit": __version__, **result["versions"]},
+        }
+        check = {"check": "parity", "data": dataset, **compared.to_dict()}
+        contract = contract.with_step(step, check)
+        converted.metadata_props[KEY] = contract.to_json()
+        content = _serialized(converted)
+        with whole_file(output) as temporary:
+            temporary.write_bytes(content)
+    return ExportResult(
+        path=output,
+        source=source,
+        opset=opset,
+        ir_version=converted.ir_version,
+        nodes=converted.graph.num_nodes(),
+        size_bytes=len(content),
+        parity=compared,
+        data=dataset,
+        passes=passes,
+        contract=contract,
+    )
+
+
+def _images(
+    data: str | Path | None, contract: Contract | None
+) -> tuple[str | None, npt.NDArray[Any] | None]:
+    """Return the name of the dataset and samples of its training data, or None twice."""
+    if data is not None:
+        return str(data), _samples(str(data))
+    trained_on = next(
+        (
+            step["data"]
+            for step in reversed(contract.provenance if contract else ())
+            if isinstance(step.get("data"), str)
+        ),
+        None,
+    )
+    if trained_on is None:
+        return None, None
+    try:
+        return trained_on, _samples(trained_on)
+    except DataError as error:
+        terminal.note(f"Comparing on random samples alone: {error}")
+        return None, None
+
+
+def _samples(data: str) -> npt.NDArray[Any]:
+    split = load_dataset(data).training
+    first = split.images[0:1]
+    count = min(max(_ELEMENTS // first.size, _SAMPLES[0]), _SAMPLES[-1])
+    chosen = sample(split, count, _SEED)
+    return chosen.images[0 : len(chosen)]
+
+
+def _onnx_contract(keras: Contract, dtype: InputDtype | None, batch: int | None) -> Contract:
+    """Return the contract of the ONNX model: its input dtype, and the batch where it is fixed."""
+    contract = dataclasses.replace(keras, inputs=exported_inputs(keras.inputs, dtype))
+    if batch is None:
+        return contract
+    return dataclasses.replace(
+        contract,
+        inputs=tuple(
+            dataclasses.replace(spec, shape=(batch, *spec.shape[1:])) for spec in contract.inputs
+        ),
+        outputs=tuple(
+            dataclasses.replace(spec, shape=(batch, *spec.shape[1:])) for spec in contract.outputs
+        ),
+    )
+
+
+def _finish(model: ir.Model, keras: Contract, contract: Contract) -> dict[str, int]:
+    """Put preprocessing, names and shapes into the converted graph and clean it, in place."""
+    for before, after in zip(keras.inputs, contract.inputs, strict=True):
+        add_preprocessing(model, before, after)
+    declared = {spec.name: spec.shape for spec in contract.inputs}
+    declared.update((spec.name, spec.shape) for spec in contract.outputs)
+    for value in itertools.chain(model.graph.inputs, model.graph.outputs):
+        value.shape = ir.Shape(declared[str(value.name)])
+    passes = graph.clean(model)
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.producer_name, model.producer_version = "toolkit", __version__
+    model.doc_string = None
+    model.graph.name = contract.name
+    model.graph.doc_string = None
+    return passes
+
+
+def _serialized(model: ir.Model) -> bytes:
+    return bytes(ir.to_proto(model).SerializeToString())

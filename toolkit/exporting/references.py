@@ -1,0 +1,181 @@
+"""Inputs and what Keras makes of them, for the comparison with ONNX. Runs in the child process."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.contract import Contract, InputSpec
+from toolkit.errors import ModelError
+from toolkit.exporting import keras_graph
+from toolkit.runtime.feeding import to_batch
+
+Array = npt.NDArray[Any]
+Source = Literal["real", "random"]
+
+# Dynamic sizes other than the batch take these, so that a size that got fixed is noticed.
+_SIZES = (32, 40)
+_RANDOM_BATCH = 7
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One batch for the ONNX model and Keras' outputs for it.
+
+    Attributes:
+        source: "real" samples of a dataset, or "random" ones over the input's range.
+        inputs: Tensors in the order of the ONNX model's inputs.
+        outputs: Keras' outputs in the order of the model's outputs.
+    """
+
+    source: Source
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+
+    @property
+    def batch(self) -> int:
+        """The number of samples."""
+        return len(self.inputs[0])
+
+
+def make_cases(
+    model: Any,
+    keras: Contract,
+    onnx_inputs: Sequence[InputSpec],
+    images: Array | None,
+    batch: int | None,
+) -> list[Case]:
+    """Run Keras on real and random samples, at batch 1 and at a larger one.
+
+    Args:
+        model: The Keras model.
+        keras: Its contract.
+        onnx_inputs: The inputs of the ONNX model, in the same order.
+        images: Samples of a dataset for a model with one input, or None.
+        batch: The fixed batch size, or None; when it is fixed there is no other.
+
+    Raises:
+        DataError: The images do not fit the model.
+        ModelError: An input takes text.
+    """
+    batches: list[tuple[Source, tuple[Array, ...]]] = []
+    if images is not None and len(images) >= (batch or 1):
+        prepared = to_batch(images, onnx_inputs[0])
+        counts = (len(images), 1) if batch is None else (batch,)
+        batches.extend(("real", (prepared[:count],)) for count in counts)
+    generator = np.random.default_rng(_SEED)
+    for index, count in enumerate((_RANDOM_BATCH, 1) if batch is None else (batch,)):
+        arrays = tuple(
+            _random(model, spec, before, count, _SIZES[index], generator)
+            for spec, before in zip(onnx_inputs, keras.inputs, strict=True)
+        )
+        batches.append(("random", arrays))
+    return [
+        Case(source, inputs, tuple(run(model, keras.inputs, onnx_inputs, inputs)))
+        for source, inputs in batches
+    ]
+
+
+def run(
+    model: Any,
+    keras_inputs: Sequence[InputSpec],
+    onnx_inputs: Sequence[InputSpec],
+    inputs: Sequence[Array],
+) -> list[Array]:
+    """Return Keras' outputs for what the ONNX model would be fed."""
+    import tensorflow as tf
+
+    tensors = [
+        array if spec == before else to_batch(array, before)
+        for spec, before, array in zip(onnx_inputs, keras_inputs, inputs, strict=True)
+    ]
+    outputs = keras_graph.call(model, [tf.convert_to_tensor(tensor) for tensor in tensors])
+    return [np.asarray(output) for output in outputs]
+
+
+def save(cases: Sequence[Case], path: Path) -> None:
+    """Write cases into an .npz file."""
+    arrays: dict[str, Array] = {}
+    for index, case in enumerate(cases):
+        for kind, tensors in (("input", case.inputs), ("output", case.outputs)):
+            for number, tensor in enumerate(tensors):
+                arrays[f"{index}/{case.source}/{kind}/{number}"] = tensor
+    # numpy's stubs take the keyword allow_pickle for one of the arrays.
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def read(path: Path) -> list[Case]:
+    """Read the cases that `save` wrote."""
+    with np.load(path) as archive:
+        return list(_grouped({name: archive[name] for name in archive.files}))
+
+
+def _grouped(arrays: dict[str, Array]) -> Iterator[Case]:
+    heads = dict.fromkeys(tuple(name.split("/")[:2]) for name in arrays)
+    for index, source in heads:
+        inputs, outputs = (
+            tuple(
+                array
+                for name, array in arrays.items()
+                if name.startswith(f"{index}/{source}/{kind}/")
+            )
+            for kind in ("input", "output")
+        )
+        yield Case("real" if source == "real" else "random", inputs, outputs)
+
+
+def _random(
+    model: Any,
+    spec: InputSpec,
+    keras: InputSpec,
+    count: int,
+    size: int,
+    generator: np.random.Generator,
+) -> Array:
+    """Return random samples over the range of an input."""
+    shape = (count, *(entry if isinstance(entry, int) else size for entry in spec.sample_shape))
+    dtype = _numpy_dtype(spec)
+    if spec.dtype == "uint8":
+        return generator.integers(0, 256, shape, np.uint8)
+    if dtype.kind == "b":
+        return generator.integers(0, 2, shape).astype(np.bool_)
+    if dtype.kind in "iu":
+        return generator.integers(0, _categories(model), shape).astype(dtype)
+    if keras.by_caller is not None:
+        pixels = generator.integers(0, 256, shape, np.uint8)
+        return to_batch(pixels, keras)
+    low, high = (0.0, 255.0) if _takes_pixels(model) else (-1.0, 1.0)
+    return generator.uniform(low, high, shape).astype(dtype)
+
+
+def _numpy_dtype(spec: InputSpec) -> np.dtype[Any]:
+    try:
+        return np.dtype(spec.dtype)
+    except TypeError as error:
+        raise ModelError(
+            f"The input '{spec.name}' takes {spec.dtype}, for which ONNX models have no input "
+            "here. Give the model numbers: do text and hashing before it."
+        ) from error
+
+
+def _categories(model: Any) -> int:
+    """Return how many values an integer input may have: what the smallest embedding knows."""
+    known = [
+        int(value)
+        for layer in model._flatten_layers()
+        for value in (getattr(layer, "input_dim", None), getattr(layer, "num_tokens", None))
+        if isinstance(value, int) and value > 0
+    ]
+    return min(known, default=10)
+
+
+def _takes_pixels(model: Any) -> bool:
+    """Tell whether the model scales its inputs down itself, as those that take 0 to 255 do."""
+    return any(
+        type(layer).__name__ == "Rescaling" and float(np.max(np.abs(layer.scale))) < 0.1
+        for layer in model._flatten_layers()
+    )

@@ -1,0 +1,5 @@
+"""From a float ONNX model to an int8 one that is right, fast and accounted for."""
+
+from toolkit.quantization.step import QuantizeResult, quantize
+
+__all__ = ["QuantizeResult", "quantize"]

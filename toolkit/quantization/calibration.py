@@ -1,0 +1,135 @@
+"""Calibration: the ranges of activations, measured on samples in bounded memory.
+
+One batch of activations is held at a time, and a fixed number of values per activation,
+whatever the number of samples. onnxruntime's own calibrators keep every activation of every
+sample (https://github.com/microsoft/onnxruntime/issues/21979).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from toolkit.errors import DataError
+from toolkit.quantization.ranges import Collector, Range, new_collector
+from toolkit.quantization.recipe import Activations, Calibration
+from toolkit.quantization.running import Runner
+from toolkit.quantization.samples import Samples
+from toolkit.reporting.terminal import progress
+
+_BATCH_BYTES = 32 * 2**20  # activations of one batch
+_MAX_BATCH = 64
+_ENOUGH = 0.05  # ranges that still grow by more than this at the end are not settled
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration found.
+
+    Attributes:
+        ranges: The range of each activation, by its name.
+        samples: How many samples were run.
+        growth: By which part of its final width the range that changed most still changed over
+            the last quarter of the samples, in [0, 1].
+        growing: The name of that activation.
+    """
+
+    ranges: dict[str, Range]
+    samples: int
+    growth: float
+    growing: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether more samples would change the ranges little."""
+        return self.growth <= _ENOUGH
+
+
+def calibrate(
+    model: onnx.ModelProto,
+    names: Iterable[str],
+    samples: Samples,
+    calibration: Calibration,
+    activations: Activations,
+) -> Ranges:
+    """Measure the ranges of activations.
+
+    Args:
+        model: The float model; left unchanged.
+        names: The activations, float32 tensors of the graph.
+        samples: What to run.
+        calibration: The method.
+        activations: The integers that will stand for the activations.
+
+    Raises:
+        DataError: The samples do not fit the model, or an activation is not finite.
+    """
+    wanted = list(dict.fromkeys(names))
+    # A float input of the graph is its own activation: what is fed is what would come back.
+    inputs = {value.name for value in model.graph.input}
+    fetched = [name for name in wanted if name not in inputs]
+    runner = Runner(_exposing(model, fetched), outputs=fetched)
+    collectors: dict[str, Collector] = {
+        name: new_collector(calibration, activations) for name in wanted
+    }
+    size = runner.fixed_batch or _batch_size(runner, samples)
+    checkpoint = len(samples) * 3 // 4
+    earlier: dict[str, Range] = {}
+    with progress("calibrating", len(samples)) as advance:
+        done = 0
+        for feed in samples.feeds(size):
+            if not earlier and done >= checkpoint and done:
+                earlier = {name: collector.range() for name, collector in collectors.items()}
+            count = len(next(iter(feed.values())))
+            seen = {**feed, **dict(zip(fetched, runner.run(feed), strict=True))}
+            for name in wanted:
+                _check_finite(name, seen[name])
+                collectors[name].update(seen[name])
+            done += count
+            advance(count)
+    ranges = {name: collector.range() for name, collector in collectors.items()}
+    growth, growing = _growth(earlier, ranges)
+    return Ranges(ranges, len(samples), growth, growing)
+
+
+def _exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """Return a copy of the model that has these tensors among its outputs."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    present = {output.name for output in copy.graph.output}
+    for name in names:
+        if name not in present:
+            copy.graph.output.append(
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            )
+    return copy
+
+
+def _batch_size(runner: Runner, samples: Samples) -> int:
+    """Return how many samples' activations fit the memory that a batch may take."""
+    per_sample = sum(values.nbytes for values in runner.run(samples.feed(slice(0, 1))))
+    return max(1, min(_MAX_BATCH, _BATCH_BYTES // max(per_sample, 1)))
+
+
+def _check_finite(name: str, values: npt.NDArray[Any]) -> None:
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"The activation '{name}' is NaN or infinite for some calibration samples, so that it "
+            "has no range. Check the data and the model's preprocessing."
+        )
+
+
+def _growth(earlier: dict[str, Range], later: dict[str, Range]) -> tuple[float, str]:
+    """Return the largest relative change of a range, and whose it is."""
+    worst, whose = 0.0, ""
+    for name, (low, high) in later.items():
+        if name not in earlier:
+            continue
+        width = max(high, 0.0) - min(low, 0.0)
+        change = max(abs(high - earlier[name][1]), abs(low - earlier[name][0]))
+        if width and change / width > worst:
+            worst, whose = change / width, name
+    return worst, whose

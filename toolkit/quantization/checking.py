@@ -1,0 +1,101 @@
+"""What quantization cost: the float and the quantized model on the same samples."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.contract import OutputSpec
+from toolkit.errors import DataError
+from toolkit.measuring import accuracy
+from toolkit.quantization.running import Runner
+from toolkit.quantization.samples import Samples
+from toolkit.reporting.terminal import progress
+from toolkit.runtime.scores import to_probabilities
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models side by side.
+
+    Attributes:
+        samples: How many samples both saw.
+        top1_float: The float model's part of right answers in [0, 1], or None without labels.
+        top1_int8: The quantized model's.
+        agreement: The part of the samples to which both give the same class, or None when the
+            output holds no classes.
+        sqnr_db: Signal to quantization noise of the output, 10 log10(sum(f^2) / sum((f - q)^2)),
+            infinite for equal outputs.
+    """
+
+    samples: int
+    top1_float: float | None
+    top1_int8: float | None
+    agreement: float | None
+    sqnr_db: float
+
+    @property
+    def drop(self) -> float | None:
+        """What int8 lost, in percentage points; negative when it gained."""
+        if self.top1_float is None or self.top1_int8 is None:
+            return None
+        return 100 * (self.top1_float - self.top1_int8)
+
+
+def compare(
+    reference: Runner, candidate: Runner, samples: Samples, output: OutputSpec, what: str
+) -> Comparison:
+    """Run two models on all samples and compare their first output.
+
+    Args:
+        reference: The float model.
+        candidate: The quantized one.
+        samples: What to run.
+        output: What the first output means.
+        what: What the progress bar says.
+
+    Raises:
+        DataError: A label is no class of the output.
+    """
+    with progress(what, 2 * len(samples)) as advance:
+        expected = reference.run_all(samples, advance)[0]
+        found = candidate.run_all(samples, advance)[0]
+    scores, others = _scores(expected, output), _scores(found, output)
+    agreement = top1_float = top1_int8 = None
+    if scores is not None and others is not None:
+        agreement = accuracy.agreement(scores, others)
+        if samples.labels is not None:
+            _check_labels(samples.labels, scores.shape[1])
+            top1_float = accuracy.top1(scores, samples.labels)
+            top1_int8 = accuracy.top1(others, samples.labels)
+    return Comparison(len(samples), top1_float, top1_int8, agreement, sqnr_db(expected, found))
+
+
+def sqnr_db(reference: Array, other: Array) -> float:
+    """Return the signal to noise ratio of ``other``, in decibels; infinite for equal arrays."""
+    signal = reference.astype(np.float64)
+    noise = float(np.sum((signal - other.astype(np.float64)) ** 2))
+    if noise == 0:
+        return float("inf")
+    power = float(np.sum(signal**2))
+    return 10 * float(np.log10(power / noise)) if power else float("-inf")
+
+
+def _scores(values: Array, output: OutputSpec) -> Array | None:
+    """Return one row of scores per sample, or None when the output holds no classes."""
+    if output.kind not in ("probabilities", "logits") or values.ndim < 2:
+        return None
+    rows = values.reshape(len(values), -1)
+    return to_probabilities(rows, output.kind) if rows.shape[1] == 1 else rows
+
+
+def _check_labels(labels: npt.NDArray[np.int64], classes: int) -> None:
+    highest = int(labels.max())
+    if highest >= classes:
+        raise DataError(
+            f"The labels go up to {highest}, the model has {classes} classes (0 to {classes - 1}). "
+            "Give the data that the model was trained for."
+        )

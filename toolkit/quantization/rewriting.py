@@ -1,0 +1,237 @@
+"""From a float graph, a placement and ranges to a quantized graph, by onnxruntime's quantizer.
+
+The quantizer classes are used directly: `quantize_static` would calibrate by itself, with
+unbounded memory.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from toolkit.graph.editing import constant, sole_use
+from toolkit.quantization.placement import Placement
+from toolkit.quantization.ranges import Range
+from toolkit.quantization.recipe import Recipe
+from toolkit.runtime.session import import_onnxruntime
+
+# The quantizer takes this entry as the sign that shapes are inferred; it would otherwise write
+# the model to a file and infer them again.
+_INFERRED = ("onnx.infer", "onnxruntime.quant")
+
+
+def activations(model: ir.Model, placement: Placement) -> list[str]:
+    """Return the names of the activations that need a range of their own."""
+    chosen = set(placement.int8)
+    absorbed = set(_absorbed(model, chosen))
+    names: dict[str, None] = {}
+    for node in model.graph:
+        if node.name not in chosen:
+            continue
+        for value in (*node.inputs, *node.outputs):
+            producer = value.producer() if value is not None else None
+            if (
+                value is not None
+                and value.name
+                and value.dtype == ir.DataType.FLOAT
+                and value.name not in absorbed
+                and constant(value) is None
+                and (producer is None or producer.op_type != "DequantizeLinear")
+            ):
+                names[value.name] = None
+    return list(names)
+
+
+def quantize_static(
+    model: ir.Model, placement: Placement, ranges: Mapping[str, Range], recipe: Recipe
+) -> onnx.ModelProto:
+    """Return the statically quantized model.
+
+    Args:
+        model: The float model, its pictures already dequantized; left unchanged.
+        placement: Which nodes to quantize.
+        ranges: The range of each of the `activations`.
+        recipe: Types and format.
+    """
+    import_onnxruntime()
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import TensorData
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode
+
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    absorbed = _absorbed(model, set(placement.int8))
+    complete = {**ranges, **{before: ranges[after] for before, after in absorbed.items()}}
+    data = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in complete.items()
+    }
+    proto = ir.to_proto(model)
+    proto.metadata_props.add(key=_INFERRED[0], value=_INFERRED[1])
+    operators = {node.op_type for node in model.graph if node.name in set(placement.int8)}
+    options = {"ActivationSymmetric": recipe.activations.symmetric}
+    shared: tuple[Any, ...] = (
+        types[recipe.weights.type],
+        types[recipe.activations.type],
+        data,
+        list(placement.int8),
+        [],
+        sorted(operators),
+        options,
+    )
+    flags = (recipe.weights.per_channel, recipe.weights.reduce_range)
+    with _quiet():
+        if recipe.format == "qdq":
+            quantized = QDQQuantizer(proto, *flags, *shared).quantize_model()
+        else:
+            quantized = ONNXQuantizer(
+                proto, *flags, QuantizationMode.QLinearOps, True, *shared
+            ).quantize_model()
+    if recipe.format == "qdq":
+        for name in placement.last_layers:
+            node = next(node for node in model.graph if node.name == name)
+            _keep_float(quantized, str(node.outputs[0].name))
+    else:
+        _drop_double_conversions(quantized)
+    return _finished(quantized)
+
+
+def quantize_dynamic(model: ir.Model, names: list[str], recipe: Recipe) -> onnx.ModelProto:
+    """Return the model with integer weights, whose activations are quantized at every run.
+
+    Args:
+        model: The float model; left unchanged.
+        names: The weight layers to quantize.
+        recipe: Types.
+    """
+    import_onnxruntime()
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode
+
+    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+    proto = ir.to_proto(model)
+    proto.metadata_props.add(key=_INFERRED[0], value=_INFERRED[1])
+    operators = {node.op_type for node in model.graph if node.name in set(names)}
+    # Dense layers become a product and an addition; the product keeps the name with this suffix.
+    products = [f"{name}_MatMul" for name in names]
+    with _quiet():
+        quantized = ONNXQuantizer(
+            proto,
+            recipe.weights.per_channel,
+            recipe.weights.reduce_range,
+            QuantizationMode.IntegerOps,
+            False,
+            types[recipe.weights.type],
+            types[recipe.activations.type],
+            None,
+            [*names, *products],
+            [],
+            sorted(operators | {"MatMul"}),
+            {"MatMulConstBOnly": True},
+        ).quantize_model()
+    return _finished(quantized)
+
+
+def _absorbed(model: ir.Model, chosen: set[str]) -> dict[str, str]:
+    """Return the activations that vanish: of x -> Relu -> y, x takes the range of y."""
+    return {
+        str(source.name): str(node.outputs[0].name)
+        for node in model.graph
+        if node.name in chosen
+        and node.op_type in ("Relu", "Clip")
+        and (source := node.inputs[0]) is not None
+        and sole_use(source) is node
+        and (producer := source.producer()) is not None
+        and producer.name in chosen
+    }
+
+
+def _keep_float(model: onnx.ModelProto, tensor: str) -> None:
+    """Remove the QuantizeLinear and DequantizeLinear behind a tensor.
+
+    The int8 kernels of dense layers add up in int32 and can give float32 as well.
+    """
+    graph = model.graph
+    for quantize in [node for node in graph.node if node.op_type == "QuantizeLinear"]:
+        partners = [node for node in graph.node if quantize.output[0] in node.input]
+        if quantize.input[0] != tensor and not _gives(partners, tensor):
+            continue
+        if len(partners) != 1 or partners[0].op_type != "DequantizeLinear":
+            return
+        before, after = quantize.input[0], partners[0].output[0]
+        graph.node.remove(quantize)
+        graph.node.remove(partners[0])
+        outputs = {output.name for output in graph.output}
+        # A graph output keeps its name: then it is the layer that changes the name it writes.
+        old, new = (before, after) if after in outputs else (after, before)
+        for node in graph.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    if name == old:
+                        names[index] = new
+        return
+
+
+def _gives(nodes: list[onnx.NodeProto], tensor: str) -> bool:
+    return any(tensor in node.output for node in nodes)
+
+
+def _drop_double_conversions(model: onnx.ModelProto) -> None:
+    """Let int8 nodes read pixels: DequantizeLinear -> QuantizeLinear of one scale is nothing."""
+    graph = model.graph
+    arrays = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if len(tensor.dims) == 0 or list(tensor.dims) == [1]
+    }
+    makers = {name: node for node in graph.node for name in node.output}
+    for quantize in [node for node in graph.node if node.op_type == "QuantizeLinear"]:
+        maker = makers.get(quantize.input[0])
+        if maker is None or maker.op_type != "DequantizeLinear":
+            continue
+        parameters = [[arrays.get(name) for name in node.input[1:3]] for node in (maker, quantize)]
+        if any(array is None for pair in parameters for array in pair) or not all(
+            a.dtype == b.dtype and a.ravel() == b.ravel() for a, b in zip(*parameters, strict=True)
+        ):
+            continue
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                if name == quantize.output[0]:
+                    node.input[index] = maker.input[0]
+        graph.node.remove(quantize)
+    used = {name for node in graph.node for name in node.input}
+    used.update(output.name for output in graph.output)
+    for node in [node for node in graph.node if node.op_type == "DequantizeLinear"]:
+        if node.output[0] not in used:
+            graph.node.remove(node)
+
+
+def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its nodes in order, as ONNX demands, without the quantizer's notes."""
+    ordered = ir.from_proto(model)
+    ordered.graph.sort()
+    ordered.metadata_props.pop(_INFERRED[0], None)
+    result = ir.to_proto(ordered)
+    # Shapes and types that the quantizer noted for tensors that are gone since.
+    del result.graph.value_info[:]
+    return result
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer's log messages and warnings from the user: our checks say what matters."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

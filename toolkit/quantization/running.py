@@ -1,0 +1,81 @@
+"""Runs models on samples, in batches of whatever size the model takes."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from toolkit.errors import DataError
+from toolkit.quantization.samples import Feed, Samples
+from toolkit.reporting.terminal import Advance
+from toolkit.runtime.session import create_session
+
+Array = npt.NDArray[Any]
+
+_MAX_BATCH = 256
+_BATCH_ELEMENTS = 2**19  # of the inputs; the activations of large pictures fill memory fast
+
+
+class Runner:
+    """A model on the CPU that is fed batches of any size.
+
+    Attributes:
+        outputs: Names of what `run` returns.
+        fixed_batch: The batch size that the model insists on, or None.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto | bytes, outputs: list[str], *, optimize: bool = True
+    ) -> None:
+        content = model if isinstance(model, bytes) else model.SerializeToString()
+        self._session = create_session(content, provider="cpu", optimize=optimize)
+        self.outputs = outputs
+        sizes = {tensor.shape[0] for tensor in self._session.get_inputs() if tensor.shape}
+        fixed = [size for size in sizes if isinstance(size, int)]
+        self.fixed_batch: int | None = fixed[0] if fixed else None
+
+    def run(self, feed: Feed) -> list[Array]:
+        """Return the outputs for one batch.
+
+        A batch that is smaller than the model insists on is filled up with its last sample; the
+        outputs of those copies are dropped again.
+
+        Raises:
+            DataError: onnxruntime refuses the batch.
+        """
+        count = len(next(iter(feed.values())))
+        if self.fixed_batch and count < self.fixed_batch:
+            feed = {name: _filled(tensor, self.fixed_batch) for name, tensor in feed.items()}
+        try:
+            results = self._session.run(self.outputs, feed)
+        # onnxruntime's exceptions share no base class below Exception.
+        except Exception as error:
+            raise DataError(
+                f"The model cannot run these samples: {' '.join(str(error).split())[:300]}"
+            ) from error
+        if self.fixed_batch and count < self.fixed_batch:
+            return [
+                array[:count] if array.ndim and len(array) == self.fixed_batch else array
+                for array in results
+            ]
+        return list(results)
+
+    def run_all(self, samples: Samples, advance: Advance | None = None) -> list[Array]:
+        """Return the outputs for all samples, each joined along axis 0."""
+        first = samples.feed(slice(0, 1))
+        elements = sum(tensor.size for tensor in first.values())
+        size = self.fixed_batch or max(1, min(_MAX_BATCH, _BATCH_ELEMENTS // elements))
+        parts: list[list[Array]] = []
+        for feed in samples.feeds(size):
+            parts.append(self.run(feed))
+            if advance is not None:
+                advance(len(next(iter(feed.values()))))
+        return [
+            np.concatenate([np.atleast_1d(part) for part in arrays])
+            for arrays in zip(*parts, strict=True)
+        ]
+
+
+def _filled(tensor: Array, size: int) -> Array:
+    return np.concatenate([tensor, np.repeat(tensor[-1:], size - len(tensor), axis=0)])

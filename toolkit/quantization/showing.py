@@ -1,0 +1,42 @@
+"""The result of `quantize` for a person at the terminal."""
+
+from toolkit.quantization.step import QuantizeResult
+from toolkit.reporting.terminal import note, print_pairs
+
+
+def show(result: QuantizeResult) -> None:
+    """Print the result as a short table, and its warnings on stderr."""
+    before, after = result.source_size_bytes, result.size_bytes
+    size = f"{before / 1000:.1f} kB to {after / 1000:.1f} kB  ({100 * after / before:.1f} %)"
+    written = f"{result.path}  (recipe {result.recipe}, {result.seconds:.1f} s)"
+    pairs = [("written", written), ("size", size), *_accuracy(result)]
+    if result.ranges_grew is not None:
+        grew = f"{100 * result.ranges_grew:.1f} %"
+        settled = f"ranges changed by {grew} at most over the last quarter"
+        pairs.append(("calibration", f"{result.samples} training samples; {settled}"))
+    counts = f"{len(result.int8_nodes)} in int8, {len(result.float_nodes)} in float"
+    pairs.append(("nodes", counts))
+    pairs.extend(("in float", f"{name}: {reason}") for name, reason in result.reasons.items())
+    pairs.extend(("repaired", repair) for repair in result.repairs)
+    print_pairs(pairs)
+    for warning in result.warnings:
+        note(f"Warning: {warning}")
+
+
+def _accuracy(result: QuantizeResult) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    test, checked = result.test, result.validation
+    if test is None:
+        return pairs
+    where = f"{test.samples:,} test samples of {result.data}"
+    if test.drop is not None and test.top1_float is not None and test.top1_int8 is not None:
+        change = f"{100 * test.top1_float:.2f} % to {100 * test.top1_int8:.2f} %"
+        pairs.append(("top-1", f"{change}  (drop {test.drop:.2f} points; {where})"))
+    if test.agreement is not None:
+        pairs.append(("agreement", f"{100 * test.agreement:.2f} %  (same class as in float)"))
+    noise = f"{test.sqnr_db:.1f} dB signal to quantization noise"
+    pairs.append(("output", noise if test.drop is not None else f"{noise}  ({where})"))
+    if checked is not None and checked.drop is not None:
+        drop = f"drop {checked.drop:.2f} points on {checked.samples:,} validation samples"
+        pairs.append(("budget", f"kept: {drop}"))
+    return pairs

@@ -1,0 +1,86 @@
+"""Finds quantized nodes that onnxruntime still computes in float.
+
+A node between DequantizeLinear and QuantizeLinear becomes one int8 kernel when onnxruntime loads
+the model. Where it has no such kernel the node runs in float and both conversions are added:
+slower than float and less exact. So the optimized graph is looked at, not trusted.
+"""
+
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+import onnx
+
+from toolkit.errors import ModelError
+from toolkit.quantization.pixels import MOVES
+from toolkit.quantization.placement import CARRIERS, WEIGHT_LAYERS
+from toolkit.runtime.session import import_onnxruntime
+
+_FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm", "FusedMatMul": "MatMul"}
+_COMPUTING = (*WEIGHT_LAYERS, *_FUSED, *(CARRIERS - MOVES - {"MaxPool", "Split", "Relu", "Clip"}))
+
+
+def unfused(model: onnx.ModelProto, int8: Collection[str]) -> list[str]:
+    """Return the names of the nodes among ``int8`` that run in float after all.
+
+    Args:
+        model: A model with QuantizeLinear and DequantizeLinear; left unchanged.
+        int8: Names of the nodes that are meant to be int8.
+
+    Raises:
+        ModelError: onnxruntime cannot load the model.
+    """
+    optimized = _optimized(model)
+    makers = {name: node for node in optimized.graph.node for name in node.output}
+    weights = _weight_owners(model)
+    found: set[str] = set()
+    for node in optimized.graph.node:
+        if node.op_type not in _COMPUTING:
+            continue
+        dequantized = [
+            makers[name]
+            for name in node.input
+            if name in makers and makers[name].op_type == "DequantizeLinear"
+        ]
+        if not dequantized:
+            continue
+        if node.name in int8:
+            found.add(node.name)
+        found.update(weights[maker.input[0]] for maker in dequantized if maker.input[0] in weights)
+    return [name for name in int8 if name in found]
+
+
+def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph as onnxruntime runs it, before it chooses memory layouts."""
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(path)
+        try:
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        # onnxruntime's exceptions share no base class below Exception.
+        except Exception as error:
+            raise ModelError(
+                "onnxruntime cannot load the quantized model: "
+                f"{' '.join(str(error).split())[:300]}. Leave the node out with a recipe's "
+                "[nodes] exclude."
+            ) from error
+        return onnx.load(path)
+
+
+def _weight_owners(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the layer that reads each integer weight, by the weight's name."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    return {
+        makers[node.input[1]].input[0]: node.name
+        for node in model.graph.node
+        if node.op_type in WEIGHT_LAYERS
+        and len(node.input) > 1
+        and node.input[1] in makers
+        and makers[node.input[1]].op_type == "DequantizeLinear"
+    }

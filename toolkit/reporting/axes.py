@@ -1,0 +1,72 @@
+"""Axes of plots: where values stand, and the round numbers to write beside them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WIDE = 5.0  # high / low from which 1, 2, 5, 10, 20, ... are ticks enough
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis from ``low`` to ``high``, even or logarithmic."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    def percent(self, value: float) -> float:
+        """Return where a value stands, in percent of the axis; values outside are clipped."""
+        if self.logarithmic:
+            part = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return round(100 * min(max(part, 0.0), 1.0), 3)
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Return about ``count`` round numbers on the axis."""
+        if self.logarithmic and self.high / self.low >= _WIDE:
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            found = [
+                digit * 10.0**power for power in range(first, last + 1) for digit in (1, 2, 5)
+            ]
+            found = [value for value in found if self.low <= value <= self.high]
+            while len(found) > count + 2:
+                found = found[::2]
+            return found
+        step = _round_step((self.high - self.low) / count)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [index * step for index in range(first, last + 1)]
+
+
+def around(values: Sequence[float], *, margin: float = 0.08, floor: float = 0.0) -> Axis:
+    """Return an even axis that holds the values with a margin on both sides.
+
+    Args:
+        values: What to hold.
+        margin: In parts of the span.
+        floor: The smallest span: values that are all but equal do not fill the axis.
+    """
+    low, high = min(values), max(values)
+    missing = max(floor - (high - low), 0.0) / 2
+    low, high = low - missing, high + missing
+    extra = (high - low or abs(low) or 1.0) * margin
+    return Axis(low - extra, high + extra)
+
+
+def microseconds(value: float) -> str:
+    """Return a time as text with three digits in the unit that suits it: "65.8 µs", "1.2 ms"."""
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if value >= size:
+            return f"{_three_digits(value / size)} {unit}"
+    return f"{_three_digits(value)} µs"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _round_step(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= step * 0.99)

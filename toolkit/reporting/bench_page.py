@@ -1,0 +1,251 @@
+"""The HTML page of a bench: one file that needs no network.
+
+Shapes are drawn as SVG, words stand in HTML beside them: so they keep their size on a phone, can
+be read out and copied, and follow the reader's light or dark theme. Everything is escaped by
+jinja2; names of models and classes come from files that anyone may have made.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.benchmark.result import BenchResult, Comparison, Variant
+from toolkit.benchmark.summary import sentences
+from toolkit.errors import MissingPackageError
+from toolkit.reporting.axes import Axis, around, microseconds
+
+INSTALL = "pip install 'toolkit[report]'"
+
+_COLORS = 8
+_TEMPLATE = "bench_page.html.jinja"
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A round number on an axis: where it stands in percent, and its text."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Latencies of one variant: the outline of its histogram and the marks on it, in percent."""
+
+    variant: Variant
+    color: int
+    outline: str
+    marks: list[Tick]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A ratio with its interval, in percent of the axis."""
+
+    comparison: Comparison
+    color: int
+    low: float
+    at: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy against latency, in percent of the axes (the vertical one from the bottom)."""
+
+    variant: Variant
+    color: int
+    x: float
+    y: float
+    low: float
+    high: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: for each cell its count and how strongly it is shaded, in percent."""
+
+    title: str
+    labels: list[str]
+    rows: list[list[tuple[int, int]]]
+
+
+def check_packages() -> None:
+    """Check that the page can be written.
+
+    Raises:
+        MissingPackageError: jinja2 is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401 - whether it is there is the question
+    except ImportError as error:
+        raise MissingPackageError(f"A report needs jinja2, which is missing: {INSTALL}") from error
+
+
+def render(result: BenchResult) -> str:
+    """Return the page as text.
+
+    Raises:
+        MissingPackageError: jinja2 is not installed.
+    """
+    check_packages()
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["microseconds"] = microseconds
+    return environment.get_template(_TEMPLATE).render(_content(result))
+
+
+def _content(result: BenchResult) -> dict[str, Any]:
+    colors = {variant.name: index % _COLORS for index, variant in enumerate(result.variants)}
+    latency_axis = Axis(
+        result.histogram_edges_us[0], result.histogram_edges_us[-1], logarithmic=True
+    )
+    ratio_axis = _ratio_axis(result.comparisons)
+    points, speed_axis, accuracy_axis = _scatter(result, colors)
+    return {
+        "result": result,
+        "sentences": sentences(result),
+        "colors": colors,
+        "several_batches": len({variant.batch for variant in result.variants}) > 1,
+        "distributions": [
+            _distribution(variant, colors[variant.name], latency_axis)
+            for variant in result.variants
+        ],
+        "latency_ticks": [
+            Tick(latency_axis.percent(value), microseconds(value))
+            for value in latency_axis.ticks()
+        ],
+        "spans": [_span(entry, colors, ratio_axis) for entry in result.comparisons],
+        "ratio_ticks": [
+            Tick(ratio_axis.percent(value), f"{value:.3g}") for value in ratio_axis.ticks()
+        ],
+        "one": ratio_axis.percent(1.0),
+        "points": points,
+        "speed_ticks": [
+            Tick(speed_axis.percent(value), microseconds(value)) for value in speed_axis.ticks(4)
+        ],
+        "accuracy_ticks": [
+            Tick(accuracy_axis.percent(value), f"{value:.2%}") for value in accuracy_axis.ticks()
+        ],
+        "front": _front(points),
+        "matrices": _matrices(result),
+    }
+
+
+def _distribution(variant: Variant, color: int, axis: Axis) -> Distribution:
+    """Return the outline of a histogram whose bins are as wide as the axis has room for them."""
+    highest = max(variant.histogram, default=0) or 1
+    width = 100 / len(variant.histogram)
+    corners = ["0,100"]
+    for index, count in enumerate(variant.histogram):
+        top = 100 - 100 * count / highest
+        corners += [f"{index * width:.2f},{top:.2f}", f"{(index + 1) * width:.2f},{top:.2f}"]
+    latency = variant.latency_us
+    return Distribution(
+        variant=variant,
+        color=color,
+        outline=" ".join([*corners, "100,100"]),
+        marks=[
+            Tick(axis.percent(value), name)
+            for name, value in (("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99))
+            if value <= axis.high
+        ],
+    )
+
+
+def _ratio_axis(comparisons: list[Comparison]) -> Axis:
+    ends = [end for entry in comparisons for end in entry.interval]
+    return around([1.0, *ends], floor=0.1)
+
+
+def _span(entry: Comparison, colors: dict[str, int], axis: Axis) -> Span:
+    low, high = entry.interval
+    return Span(
+        comparison=entry,
+        color=colors[entry.candidate],
+        low=axis.percent(low),
+        at=axis.percent(entry.latency_ratio),
+        high=axis.percent(high),
+    )
+
+
+def _scatter(result: BenchResult, colors: dict[str, int]) -> tuple[list[Point], Axis, Axis]:
+    """Return the points of accuracy against time per sample, and both axes."""
+    measured = [
+        (variant, variant.accuracy.top1, variant.accuracy.top1_interval)
+        for variant in result.variants
+        if variant.accuracy is not None
+    ]
+    known = [
+        (variant, top1, interval)
+        for variant, top1, interval in measured
+        if top1 is not None and interval is not None
+    ]
+    if not known:
+        return [], Axis(1, 2), Axis(0, 1)
+    times = [variant.us_per_sample for variant, _, _ in known]
+    speed = Axis(min(times) / 1.25, max(times) * 1.25, logarithmic=True)
+    accuracy = around([end for _, _, interval in known for end in interval], floor=0.002)
+    points = [
+        Point(
+            variant=variant,
+            color=colors[variant.name],
+            x=speed.percent(variant.us_per_sample),
+            y=accuracy.percent(top1),
+            low=accuracy.percent(interval[0]),
+            high=accuracy.percent(interval[1]),
+            best=not any(
+                other.us_per_sample <= variant.us_per_sample
+                and better >= top1
+                and (other.us_per_sample < variant.us_per_sample or better > top1)
+                for other, better, _ in known
+            ),
+        )
+        for variant, top1, interval in known
+    ]
+    return points, speed, accuracy
+
+
+def _front(points: list[Point]) -> str:
+    """Return the corners of the Pareto front: no variant is both faster and more accurate."""
+    best = sorted((point for point in points if point.best), key=lambda point: point.x)
+    if len(best) < 2:
+        return ""
+    corners = [f"{best[0].x:.2f},{100 - best[0].y:.2f}"]
+    for before, after in zip(best, best[1:], strict=False):
+        corners += [f"{after.x:.2f},{100 - before.y:.2f}", f"{after.x:.2f},{100 - after.y:.2f}"]
+    return " ".join(corners)
+
+
+def _matrices(result: BenchResult) -> list[Matrix]:
+    """Return one matrix per model: threads, batch and provider hardly change the answers."""
+    matrices: dict[str, Matrix] = {}
+    for variant in result.variants:
+        if variant.accuracy is None or variant.accuracy.confusion is None:
+            continue
+        counts = variant.accuracy.confusion
+        labels = variant.labels or [str(index) for index in range(len(counts))]
+        matrices.setdefault(
+            variant.model,
+            Matrix(
+                title=variant.model,
+                labels=labels,
+                rows=[
+                    [(count, _shade(count, row)) for count in row] for row in counts
+                ],
+            ),
+        )
+    return list(matrices.values())
+
+
+def _shade(count: int, row: list[int]) -> int:
+    """Return the shade of a cell in percent; the root keeps the few mistakes visible."""
+    return 0 if not count else max(8, round(100 * (count / sum(row)) ** 0.5))
