@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolkit.evaluation import evaluate as evaluate
     from toolkit.exporting import export as export
     from toolkit.inspection import inspect as inspect
+    from toolkit.packaging import package as package
     from toolkit.prediction import predict as predict
     from toolkit.quantization import quantize as quantize
     from toolkit.runtime import load as load
@@ -35,6 +36,7 @@ _HOMES = {
     "export": "toolkit.exporting",
     "inspect": "toolkit.inspection",
     "load": "toolkit.runtime",
+    "package": "toolkit.packaging",
     "predict": "toolkit.prediction",
     "quantize": "toolkit.quantization",
     "train": "toolkit.training",

@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": "Compare models: accuracy, latency, memory and size.",
     "evaluate": "Measure the accuracy of a Keras or ONNX model.",
     "predict": "Classify image files.",
+    "package": "Write a small application around a model: Python, C, C++, Node, web.",
     "inspect": "Show what a model file holds and what it promises.",
     "doctor": "Report what this machine can run and what is missing.",
 }

@@ -25,11 +25,12 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Setting:
-    """How a model is run."""
+    """How a model is run; ``sizes`` are what its symbolic sizes other than the batch are to be."""
 
     provider: Provider
     threads: int
     batch: int
+    sizes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,7 @@ def find_models(models: Sequence[str | Path]) -> dict[str, Path]:
         ModelError: There is no such file.
     """
     paths = [find_model(str(model), ".onnx") for model in models]
-    names = [path.name.removesuffix(".onnx") for path in paths]
-    # Two files of one name are told apart by their paths, one file given twice by a number.
-    names = [
-        name if names.count(name) == 1 else str(path)
-        for name, path in zip(names, paths, strict=True)
-    ]
+    names = _short_names(paths)
     seen: dict[str, int] = {}
     unique = []
     for name in names:
@@ -101,7 +97,6 @@ def candidates(
     settings: Sequence[Setting],
     *,
     images: npt.NDArray[Any] | None,
-    sizes: Mapping[str, int],
 ) -> list[Candidate]:
     """Return every model under every setting; the models of one setting stand together.
 
@@ -110,7 +105,6 @@ def candidates(
         opened: The loaded models by provider and name.
         settings: How to run each model.
         images: Samples to feed, repeated where a batch needs more; None for random tensors.
-        sizes: What symbolic sizes are to be, by name.
 
     Raises:
         ModelError: A size is not known, or a model's batch is fixed at another.
@@ -119,9 +113,7 @@ def candidates(
     found = []
     for setting, (name, path) in itertools.product(settings, paths.items()):
         model = opened[setting.provider][name]
-        feeds = {
-            spec.name: _tensor(spec, setting, images, sizes, name) for spec in model.contract.inputs
-        }
+        feeds = {spec.name: _tensor(spec, setting, images, name) for spec in model.contract.inputs}
         model.run(feeds)
         label = _setting_label(setting, settings)
         found.append(
@@ -158,13 +150,26 @@ def file_sizes(path: Path) -> tuple[int, int]:
     return size, compressed
 
 
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the files' names, with as many of their folders as tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    names = []
+    for own in parts:
+        others = {other for other in parts if other != own}
+        depth = 1
+        while any(other[-depth:] == own[-depth:] for other in others):
+            depth += 1
+        names.append("/".join(own[-depth:]).removesuffix(".onnx"))
+    return names
+
+
 def _tensor(
     spec: InputSpec,
     setting: Setting,
     images: npt.NDArray[Any] | None,
-    sizes: Mapping[str, int],
     model: str,
 ) -> npt.NDArray[Any]:
+    sizes = dict(setting.sizes)
     if images is None:
         return random_input(spec, input_shape(spec, setting.batch, sizes, model))
     batch = np.resize(images, (setting.batch, *images.shape[1:]))
@@ -183,6 +188,11 @@ def _setting_label(setting: Setting, settings: Sequence[Setting]) -> str:
         parts.append(f"batch {setting.batch}")
     if len({other.threads for other in settings}) > 1:
         parts.append(f"{setting.threads} thread{'s' if setting.threads > 1 else ''}")
+    parts += [
+        f"{name} {value}"
+        for name, value in setting.sizes
+        if len({dict(other.sizes)[name] for other in settings}) > 1
+    ]
     return ", ".join(parts)
 
 

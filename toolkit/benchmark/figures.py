@@ -78,6 +78,7 @@ def variant(candidate: Candidate, measured: Measured, edges_us: Sequence[float])
         providers=list(candidate.providers),
         threads=candidate.setting.threads,
         batch=batch,
+        shapes={name: list(feed.shape) for name, feed in candidate.feeds.items()},
         accuracy=None
         if answers is None
         else answering.accuracy(answers, None if answers is baseline else baseline),

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.benchmark.nodes import ProfileRow
 from toolkit.measuring.statistics import Verdict
 
 SCHEMA = "toolkit.bench/1"
@@ -54,6 +55,7 @@ class Variant:
         providers: What onnxruntime really uses.
         threads: Threads inside an operator.
         batch: Samples per call.
+        shapes: Those of the inputs of a call, by name.
         accuracy: None without data.
         latency_us: Of a call with ``batch`` samples.
         calls: How many calls the latencies rest on.
@@ -78,6 +80,7 @@ class Variant:
     providers: list[str]
     threads: int
     batch: int
+    shapes: dict[str, list[int]]
     accuracy: Accuracy | None
     latency_us: Latency
     calls: int
@@ -160,6 +163,8 @@ class BenchResult:
         seconds: What the whole bench took.
         runtime_rss_mib: Peak memory of a process with the bare runtime.
         histogram_edges_us: Edges of the bins of all histograms, evenly spaced in the logarithm.
+        options: `toolkit.measuring.options.RuntimeOptions`.
+        profile: Times per node, the variants side by side; None unless asked for.
         notices: What the reader must know: noise, assumptions, figures that rest on little.
         environment: Machine, versions, time and command.
     """
@@ -172,6 +177,8 @@ class BenchResult:
     seconds: float
     runtime_rss_mib: float
     histogram_edges_us: list[float]
+    options: dict[str, Any]
+    profile: list[ProfileRow] | None
     notices: list[str]
     environment: dict[str, Any]
 
@@ -180,6 +187,7 @@ class BenchResult:
         document = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         document["variants"] = [variant.to_dict() for variant in self.variants]
         document["comparisons"] = [dataclasses.asdict(entry) for entry in self.comparisons]
+        document["profile"] = self.profile and [dataclasses.asdict(row) for row in self.profile]
         return {"schema": SCHEMA, **document}
 
     def variant(self, name: str) -> Variant:

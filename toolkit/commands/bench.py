@@ -9,12 +9,15 @@ import click
 from toolkit.commands.options import PATH, data_option
 
 if TYPE_CHECKING:
-    from toolkit.benchmark import BenchResult, Variant
+    from toolkit.benchmark import BenchResult, Comparison, Variant
+    from toolkit.benchmark.nodes import ProfileRow
 
 Value = TypeVar("Value")
 
 
-def _several(convert: Callable[[str], Value]) -> Callable[..., list[Value]]:
+def _several(
+    convert: Callable[[str], Value],
+) -> Callable[[click.Context, click.Parameter, str], list[Value]]:
     """Return what reads an option's comma-separated values."""
 
     def read(_: click.Context, option: click.Parameter, text: str) -> list[Value]:
@@ -39,15 +42,36 @@ def _provider(text: str) -> str:
     return text
 
 
-def _sizes(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> dict[str, int]:
+def _sizes(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, list[int]]:
     sizes = {}
     for text in texts:
-        name, _, value = text.rpartition("=")
-        try:
-            sizes[name] = _count(value)
-        except ValueError as error:
-            raise click.BadParameter(f"{error} Write NAME=SIZE.", param=option) from error
+        name, _, values = text.rpartition("=")
+        if not name:
+            raise click.BadParameter(f"'{text}' is not of the form NAME=N,...", param=option)
+        sizes[name] = _several(_count)(context, option, values)
     return sizes
+
+
+def _cores(context: click.Context, option: click.Parameter, text: str | None) -> list[int] | None:
+    import os
+
+    if text is None:
+        return None
+    cores = _several(_core)(context, option, text)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    missing = sorted(set(cores) - allowed)
+    if missing:
+        known = ", ".join(map(str, sorted(allowed))) or "none: this system cannot pin"
+        raise click.BadParameter(f"no core {missing[0]}; there are {known}.", param=option)
+    return cores
+
+
+def _core(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"'{text}' is no core's number.")
+    return int(text)
 
 
 @click.command()
@@ -81,9 +105,22 @@ def _sizes(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) ->
     "--size",
     multiple=True,
     callback=_sizes,
-    metavar="NAME=N",
+    metavar="NAME=N,...",
     help="What a symbolic size other than the batch is to be.",
 )
+@click.option("--spinning/--no-spinning", default=True, help="Idle threads wait in a busy loop.")
+@click.option("--arena/--no-arena", default=True, help="Memory is kept from call to call.")
+@click.option(
+    "--optimization",
+    type=click.Choice(["all", "extended", "basic", "none"]),
+    default="all",
+    show_default=True,
+    help="How far onnxruntime rewrites the graph.",
+)
+@click.option(
+    "--cpus", callback=_cores, metavar="N,...", help="Cores that the measurement may use."
+)
+@click.option("--profile", is_flag=True, help="Show the time of each node as well.")
 @click.option(
     "--rounds",
     type=click.IntRange(min=6),
@@ -115,6 +152,7 @@ def _sizes(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) ->
 @click.option(
     "--report", type=PATH, metavar="FILE", help="Write a self-contained HTML page with plots."
 )
+@click.option("--attach", is_flag=True, help="Write the figures into the models' contracts.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 def bench(models: tuple[str, ...], json_file: Path | None, **options: Any) -> None:
     """Compare models: accuracy, latency, memory and size.
@@ -136,6 +174,7 @@ def bench(models: tuple[str, ...], json_file: Path | None, **options: Any) -> No
 
 
 def _show(result: "BenchResult") -> None:
+    from toolkit.benchmark.summary import footnotes
     from toolkit.reporting.terminal import print_table
 
     measured = any(variant.top1 is not None for variant in result.variants)
@@ -144,39 +183,44 @@ def _show(result: "BenchResult") -> None:
     print_table([_row(variant, measured=measured) for variant in result.variants], header)
     if result.comparisons:
         click.echo()
+        answered = any(entry.flips is not None for entry in result.comparisons)
+        several = len({entry.baseline for entry in result.comparisons}) > 1
+        header = ["against" if several else f"against {result.comparisons[0].baseline}"]
+        header += ["time", "95 % interval", "verdict"]
+        header += ["top-1 points", "other answers"] if answered else []
         rows = [
-            [
-                entry.candidate,
-                f"{entry.latency_ratio:.3f}",
-                f"{entry.interval[0]:.3f} to {entry.interval[1]:.3f}",
-                entry.verdict,
-                *(
-                    ["-", "-"]
-                    if entry.drop_points is None or entry.flips is None
-                    else [f"{-entry.drop_points:+.2f} (p {entry.mcnemar_p:.2f})", f"{entry.flips}"]
-                ),
-            ]
+            [_pair(entry) if several else entry.candidate, *_comparison(entry, answered=answered)]
             for entry in result.comparisons
         ]
-        against = f"against {result.comparisons[0].baseline}"
-        several = len({entry.baseline for entry in result.comparisons}) > 1
+        print_table(rows, header, left=(0, 3))
+    if result.profile:
+        click.echo()
+        names = [variant.name for variant in result.variants]
         print_table(
-            rows,
             [
-                "against its baseline" if several else against,
-                "time",
-                "95 % interval",
-                "verdict",
-                "top-1 points",
-                "other answers",
+                [row.operator, row.name, *(_node(row, name) for name in names)]
+                for row in result.profile
             ],
-            left=(0, 3),
+            ["operation, us", "node", *names],
+            left=(0, 1),
         )
     click.echo()
-    from toolkit.benchmark.summary import footnotes
-
     for line in footnotes(result):
         click.echo(line)
+
+
+def _pair(entry: "Comparison") -> str:
+    return f"{entry.candidate} / {entry.baseline}"
+
+
+def _comparison(entry: "Comparison", *, answered: bool) -> list[str]:
+    low, high = entry.interval
+    cells = [f"{entry.latency_ratio:.3f}", f"{low:.3f} to {high:.3f}", entry.verdict]
+    if not answered:
+        return cells
+    points = "-" if entry.drop_points is None else f"{0 - entry.drop_points:+.2f}"
+    chance = "" if entry.mcnemar_p is None else f" (p {entry.mcnemar_p:.2g})"
+    return [*cells, points + chance, "-" if entry.flips is None else f"{entry.flips:,}"]
 
 
 def _row(variant: "Variant", *, measured: bool) -> list[str]:
@@ -192,6 +236,14 @@ def _row(variant: "Variant", *, measured: bool) -> list[str]:
         f"{variant.peak_rss_mib:.1f}",
         f"{variant.size_bytes / 1000:,.1f}",
     ]
+
+
+def _node(row: "ProfileRow", variant: str) -> str:
+    node = row.nodes.get(variant)
+    if node is None:
+        return ""
+    provider = "" if node.provider.startswith("CPU") else f" {node.provider[:4].lower()}"
+    return f"{node.us:,.1f}{provider}"
 
 
 def _figure(value: float) -> str:

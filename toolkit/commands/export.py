@@ -70,7 +70,7 @@ def _show(result: "ExportResult") -> None:
     worst = parity.worst
     real = f"{parity.real} samples of {result.data} and " if parity.real else ""
     figures = f"{worst.max_rel_diff:.1e} relative, {worst.max_abs_diff:.1e} absolute"
-    batches = " and ".join(map(str, parity.batches))
+    batches = ", ".join(map(str, parity.batches))
     pairs = [("input", _tensor(spec)) for spec in result.contract.inputs]
     pairs += [("output", _tensor(spec)) for spec in result.contract.outputs]
     pairs += [

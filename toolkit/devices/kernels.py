@@ -30,7 +30,7 @@ _BY_FEATURE = (
         "avx2",
         Int8Kernels(
             "AVX2 without VNNI", False, "int8-x86-avx2",
-            "vpmaddubsw adds two u8 x s8 products in 16 bits, which saturate with full-range weights",
+            "sums of two u8 x s8 products saturate at 16 bits with full-range weights",
         ),
     ),
     ("sse4_1", Int8Kernels("SSE4.1", True, "int8", "sums of 32 bits, slow")),

@@ -52,9 +52,7 @@ def _throttled() -> list[str] | None:
             for bit, reason in _PI_REASONS.items()
             if (bits | bits >> 16) >> bit & 1
         ]
-    counts = [
-        _text(path) for path in _CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")
-    ]
+    counts = [_text(path) for path in _CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
     if not counts:
         return None
     total = sum(int(count) for count in counts if count.isdigit())

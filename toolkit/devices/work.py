@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.devices import sensors
-from toolkit.measuring import environment, latency
-from toolkit.measuring.cold_start import cold_start
+from toolkit.measuring import environment, latency, noise
+from toolkit.measuring.cold_start import ColdStart, cold_start
 from toolkit.runtime.session import create_session, import_onnxruntime
 
 Array = npt.NDArray[Any]
@@ -42,9 +42,7 @@ def infer(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> Ans
     """
     results: Arrays = {}
     for index, (path, names) in enumerate(zip(models, options["feeds"], strict=True)):
-        session = create_session(
-            path, provider=options["provider"], optimize=options["optimize"]
-        )
+        session = create_session(path, provider=options["provider"], optimize=options["optimize"])
         feeds = {name: arrays[array] for name, array in names.items()}
         outputs = [output.name for output in session.get_outputs()]
         for name, values in zip(
@@ -57,18 +55,23 @@ def infer(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> Ans
 def measure(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> Answer:
     """Return the times of models against each other, in interleaved rounds.
 
-    ``options``: ``feeds`` as for `infer`, ``threads``, ``provider``, ``rounds``, ``max_seconds``
-    and ``cold_starts`` (processes per model that measure load time and memory). The results hold
-    for each model "<index>/latencies_ns" of all calls, and per round "<index>/calls",
-    "<index>/cpu_ns" and "<index>/load_ns".
+    ``options["runs"]`` has one object per model: ``feeds`` as for `infer`, ``provider`` and
+    ``threads``; beside it stand ``rounds``, ``max_seconds``, ``seed`` and ``cold_starts``
+    (processes per model that measure load time and memory; one more set is without a model). The
+    results hold for each model "<index>/latencies_ns" of all calls, and per round
+    "<index>/calls", "<index>/cpu_ns" and "<index>/load_ns".
     """
-    before = sensors.read()
-    openers = {
-        str(index): _opener(path, {name: arrays[array] for name, array in names.items()}, options)
-        for index, (path, names) in enumerate(zip(models, options["feeds"], strict=True))
-    }
+    runs = [
+        _Run(path, {name: arrays[array] for name, array in run["feeds"].items()},
+             run["provider"], run["threads"])
+        for path, run in zip(models, options["runs"], strict=True)
+    ]  # fmt: skip
+    before, sensed = noise.snapshot(), sensors.read()
     timings = latency.measure(
-        openers, rounds=options["rounds"], max_seconds=options["max_seconds"]
+        {str(index): run.open for index, run in enumerate(runs)},
+        rounds=options["rounds"],
+        max_seconds=options["max_seconds"],
+        seed=options["seed"],
     )
     results: Arrays = {}
     for name, blocks in timings.blocks.items():
@@ -76,17 +79,18 @@ def measure(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> A
         results[f"{name}/calls"] = np.array([len(block.latencies_ns) for block in blocks])
         results[f"{name}/cpu_ns"] = np.array([block.cpu_ns for block in blocks])
         results[f"{name}/load_ns"] = np.array([block.load_ns for block in blocks])
-    starts = [
-        [_cold_start(path, names, arrays, options) for _ in range(options["cold_starts"])]
-        for path, names in zip(models, options["feeds"], strict=True)
-    ]
-    return {
-        "seconds": timings.seconds,
+    answer = {
         "warmup_calls": [timings.warmup_calls[str(index)] for index in range(len(models))],
-        "cold_starts": starts,
-        "before": before,
+        "environment": environment.describe(),
+        "before": sensed,
         "after": sensors.read(),
-    }, results
+        "notices": noise.machine_notices(before, noise.snapshot(), environment.usable_cores()),
+    }
+    count = range(options["cold_starts"])
+    starts = [[run.cold_start() for _ in count] for run in runs]
+    starts.append([cold_start(None, {}) for _ in count])
+    answer["cold_starts"] = [[dataclasses.asdict(start) for start in each] for each in starts]
+    return answer, results
 
 
 FUNCTIONS: dict[str, Callable[[Sequence[str], Arrays, dict[str, Any]], Answer]] = {
@@ -115,21 +119,22 @@ def _in_pieces(session: Any, outputs: list[str], feeds: Arrays, batch: int) -> l
     return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
 
-def _opener(path: str, feeds: Arrays, options: dict[str, Any]) -> latency.Open:
-    def open_model() -> latency.Call:
-        session = create_session(path, provider=options["provider"], threads=options["threads"])
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """One model to time, with the inputs of one call."""
+
+    path: str
+    feeds: Arrays
+    provider: Any
+    threads: int | None
+
+    def open(self) -> latency.Call:
+        """Open a session; the call runs it once."""
+        session = create_session(self.path, provider=self.provider, threads=self.threads)
         outputs = [output.name for output in session.get_outputs()]
-        copies = {name: values.copy() for name, values in feeds.items()}
-        return lambda: session.run(outputs, copies)
+        return lambda: session.run(outputs, self.feeds)
 
-    return open_model
-
-
-def _cold_start(
-    path: str, names: dict[str, str], arrays: Arrays, options: dict[str, Any]
-) -> dict[str, Any]:
-    shapes = {name: (str(arrays[a].dtype), arrays[a].shape) for name, a in names.items()}
-    start = cold_start(
-        Path(path), shapes, provider=options["provider"], threads=options["threads"]
-    )
-    return dataclasses.asdict(start)
+    def cold_start(self) -> ColdStart:
+        """Measure load time and memory in a process of its own."""
+        shapes = {name: (str(values.dtype), values.shape) for name, values in self.feeds.items()}
+        return cold_start(Path(self.path), shapes, provider=self.provider, threads=self.threads)

@@ -96,11 +96,14 @@ def convert(model: Any, signature: Signature, *, opset: int, batch: int | None) 
     names = [tensor.name for tensor in (*signature.inputs, *signature.outputs)]
     with tf.device("/cpu:0"):
         frozen, inputs, outputs = _frozen_graph(model, signature, batch)
+        # The traced function holds the weights twice, and reference cycles hold the function.
+        gc.collect()
         with tf.Graph().as_default():
             frozen = tf_loader.tf_optimize(inputs, outputs, frozen)
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(frozen, name="")
             del frozen
+            gc.collect()
             converted = tfonnx.process_tf_graph(
                 graph,
                 continue_on_error=True,

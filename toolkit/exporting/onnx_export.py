@@ -154,12 +154,13 @@ def export(
         keras = from_json(json.dumps(result["contract"]))
         contract = _onnx_contract(keras, input, fixed)
         converted = ir.load(folder / worker.MODEL)
-        refuse_unknown(converted, str(source))
+        refuse_unknown(converted, result["layers"], str(source))
         passes = _finish(converted, keras, contract)
         advance(0, note="comparing with Keras")
         cases = references.read(folder / worker.CASES)
-        compared = parity.compare(_serialized(converted), contract, cases)
-        parity.require(compared, str(source))
+        content = _serialized(converted)
+        compared = parity.compare(content, contract, cases, parity.limit_of(converted))
+        parity.require(compared, content, contract, cases, str(source), result["inexact"])
         step = {
             "step": "export",
             "source": source.name,
@@ -195,14 +196,7 @@ def _images(
     """Return the name of the dataset and samples of its training data, or None twice."""
     if data is not None:
         return str(data), _samples(str(data))
-    trained_on = next(
-        (
-            step["data"]
-            for step in reversed(contract.provenance if contract else ())
-            if isinstance(step.get("data"), str)
-        ),
-        None,
-    )
+    trained_on = None if contract is None else _trained_on(contract)
     if trained_on is None:
         return None, None
     try:
@@ -210,6 +204,16 @@ def _images(
     except DataError as error:
         terminal.note(f"Comparing on random samples alone: {error}")
         return None, None
+
+
+def _trained_on(contract: Contract) -> str | None:
+    """Return the name of the dataset that the model was trained on, or None."""
+    for step in reversed(contract.provenance):
+        data = step.get("data")
+        name = data.get("name") if isinstance(data, dict) else data
+        if isinstance(name, str):
+            return name
+    return None
 
 
 def _samples(data: str) -> npt.NDArray[Any]:

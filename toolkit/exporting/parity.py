@@ -1,18 +1,23 @@
 """Compares what onnxruntime computes with what Keras computed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from toolkit.contract import Contract
-from toolkit.errors import CheckFailedError
+from toolkit.errors import CheckFailedError, ModelError
+from toolkit.exporting import bisection
 from toolkit.exporting.references import Case
 from toolkit.runtime.session import create_session, import_onnxruntime
 
 LIMIT = 1e-4
+# float16 has 11 significant bits: every operation may be 5e-4 off, in Keras as in onnxruntime.
+HALF_PRECISION_LIMIT = 5e-3
+_NOTHING = "Nothing was written."
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +29,8 @@ class Difference:
     Attributes:
         output: The output's name.
         optimized: Whether onnxruntime ran with all of its graph optimizations, or with none.
-        max_abs_diff: max |a - b| over all samples, a being Keras' output.
+        max_abs_diff: max |a - b| over all samples, a being Keras' output; infinite when the
+            model does not load or run that way.
         max_rel_diff: max |a - b| / max |a|.
     """
 
@@ -79,6 +85,17 @@ class Parity:
         }
 
 
+def limit_of(model: ir.Model) -> float:
+    """Return the limit for a model: `LIMIT`, or a wider one where it computes in float16."""
+    half = any(
+        value.dtype == ir.DataType.FLOAT16
+        for node in model.graph.all_nodes()
+        for value in node.inputs
+        if value is not None
+    )
+    return HALF_PRECISION_LIMIT if half else LIMIT
+
+
 def compare(
     model: bytes, contract: Contract, cases: Sequence[Case], limit: float = LIMIT
 ) -> Parity:
@@ -91,24 +108,48 @@ def compare(
         limit: The largest relative difference that passes.
 
     Raises:
-        ModelError: onnxruntime cannot load the model.
+        ModelError: onnxruntime cannot load the model, even without its optimizations.
         MissingPackageError: onnxruntime is not installed.
     """
     real = {case.batch for case in cases if case.source == "real"}
     random = {case.batch for case in cases if case.source == "random"}
+    plain = create_session(model, provider="cpu", optimize=False)
+    try:
+        optimized = create_session(model, provider="cpu", optimize=True)
+    except ModelError:
+        optimized = None
     return Parity(
         # A single sample is the first of the larger batch: it does not count twice.
         real=max(real, default=0),
         random=sum(random),
         batches=tuple(sorted(real | random)),
-        differences=tuple(_differences(model, contract, cases)),
+        differences=tuple(
+            Difference(name, how, *figures)
+            for session, how in ((optimized, True), (plain, False))
+            for name, figures in _differences(session, contract, cases).items()
+        ),
         limit=limit,
         runtime=f"onnxruntime {import_onnxruntime().__version__}",
     )
 
 
-def require(parity: Parity, source: str) -> None:
-    """Raise when the comparison failed.
+def require(
+    parity: Parity,
+    model: bytes,
+    contract: Contract,
+    cases: Sequence[Case],
+    source: str,
+    hints: Sequence[str] = (),
+) -> None:
+    """Raise when the comparison failed; find the optimizer when it is one of onnxruntime's.
+
+    Args:
+        parity: What `compare` returned for the other arguments.
+        model: The serialized ONNX model.
+        contract: Its contract.
+        cases: Inputs and Keras' outputs.
+        source: What to call the Keras file.
+        hints: Sentences about layers that are known to be inexact.
 
     Raises:
         CheckFailedError: Names the output, the figure and the limit.
@@ -116,33 +157,53 @@ def require(parity: Parity, source: str) -> None:
     if parity.passed:
         return
     worst = parity.worst
-    how = "with its optimizations" if worst.optimized else "without optimizations"
+    plain = max(entry.max_rel_diff for entry in parity.differences if not entry.optimized)
+    if plain > parity.limit:
+        raise CheckFailedError(
+            f"'{source}': the output '{worst.output}' differs from Keras in {parity.runtime}: "
+            f"{_figure(worst.max_rel_diff, parity.limit)}. {' '.join((*hints, _NOTHING))}"
+        )
+
+    def is_right(session: Any) -> bool:
+        found = _differences(session, contract, cases).values()
+        return all(relative <= parity.limit for _, relative in found)
+
+    guilty = bisection.guilty_optimizers(model, is_right)
+    names = " and ".join(f"'{name}'" for name in guilty) or "none that can be left out by name"
     raise CheckFailedError(
-        f"'{source}': the output '{worst.output}' differs from Keras by {worst.max_rel_diff:.1e} "
-        f"(max |a-b| / max |a|; the limit is {parity.limit:g}) in {parity.runtime} {how}. "
-        "Nothing was written."
+        f"'{source}': {parity.runtime} gets the output '{worst.output}' wrong when it optimizes "
+        f"the graph: {_figure(worst.max_rel_diff, parity.limit)} with its optimizations, "
+        f"{plain:.1e} without; the optimizer at fault is {names}. {' '.join((*hints, _NOTHING))}"
     )
 
 
-def _differences(model: bytes, contract: Contract, cases: Sequence[Case]) -> Iterator[Difference]:
+def _figure(relative: float, limit: float) -> str:
+    if relative == float("inf"):
+        return "it does not run, or gives another shape or infinities"
+    return f"max |a-b| / max |a| is {relative:.1e}, the limit is {limit:g}"
+
+
+def _differences(
+    session: Any | None, contract: Contract, cases: Sequence[Case]
+) -> dict[str, tuple[float, float]]:
+    """Return the absolute and the relative difference of each output in one session."""
     names = [spec.name for spec in contract.outputs]
-    for optimized in (True, False):
-        session = create_session(model, provider="cpu", optimize=optimized)
+    failed = dict.fromkeys(names, (float("inf"), float("inf")))
+    if session is None:
+        return failed
+    inputs = [spec.name for spec in contract.inputs]
+    try:
         results = [
-            session.run(
-                names,
-                {
-                    spec.name: tensor
-                    for spec, tensor in zip(contract.inputs, case.inputs, strict=True)
-                },
-            )
-            for case in cases
+            session.run(names, dict(zip(inputs, case.inputs, strict=True))) for case in cases
         ]
-        for index, name in enumerate(names):
-            absolute, relative = difference(
-                [case.outputs[index] for case in cases], [result[index] for result in results]
-            )
-            yield Difference(name, optimized, absolute, relative)
+    except Exception:  # onnxruntime's exceptions share no other base class
+        return failed
+    return {
+        name: difference(
+            [case.outputs[index] for case in cases], [result[index] for result in results]
+        )
+        for index, name in enumerate(names)
+    }
 
 
 def difference(expected: Sequence[Array], actual: Sequence[Array]) -> tuple[float, float]:

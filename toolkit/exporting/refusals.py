@@ -1,45 +1,104 @@
-"""Refuses graphs with operators that ONNX does not have, by the name of the Keras layer."""
+"""Refuses what cannot be converted, by the name of the Keras layer and with what to use instead.
 
-from collections.abc import Iterator
+Three nets, each for what passes the one before: layers that are known to have no ONNX form or a
+wrong one, operators that tf2onnx left in the graph, and the comparison with Keras, whose message
+gets the layers that are known to be inexact.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 
 from toolkit.errors import ModelError
 
-# What to use in place of a layer whose operator has no ONNX form.
+# What to use in place of an operator that has no ONNX form.
 _REMEDIES = {
-    "ScaleAndTranslate": 'resize with interpolation="bilinear", "nearest" or "bicubic", and '
-    "without antialias",
-    "Bucketize": "do the discretization before the model",
-    "StringToHashBucketFast": "do the hashing before the model",
-    "LookupTableFindV2": "look words and categories up before the model",
-    "SparseCross": "do the crossing before the model",
-    "RFFT": "use STFTSpectrogram, which exports, or compute the spectrogram before the model",
     "Bitcast": "take the arg-max of integers, or outside of the model",
+    "BitwiseAnd": "take the arg-max of integers, or outside of the model",
+    "Bucketize": "do the discretization before the model",
+    "LookupTableFindV2": "look words and categories up before the model",
+    "RFFT": "use STFTSpectrogram, which exports, or compute the spectrogram before the model",
+    "SparseCross": "do the crossing before the model",
+    "StringToHashBucketFast": "do the hashing before the model",
 }
 _OTHERWISE = "build that part from other layers, or do it outside of the model"
 
+_RESIZERS = ("Resizing", "UpSampling2D")
+_RESIZE_WITH = 'use interpolation="bilinear" or "nearest", without antialias'
 
-def refuse_unknown(model: ir.Model, source: str) -> None:
+
+def refuse_layers(model: Any, source: str) -> None:
+    """Refuse a Keras model with layers that ONNX cannot express, or that convert wrongly.
+
+    Args:
+        model: A built Keras model.
+        source: What to call its file.
+
+    Raises:
+        ModelError: Names the layer and what to use instead.
+    """
+    for layer in model._flatten_layers(include_self=False):
+        name = f"'{source}': the layer '{layer.name}' ({type(layer).__name__})"
+        if type(layer).__name__ in _RESIZERS:
+            interpolation = str(getattr(layer, "interpolation", ""))
+            # tf2onnx takes "area" for another kind and gets it wrong without a word.
+            if interpolation == "area" or interpolation.startswith("lanczos"):
+                raise ModelError(
+                    f'{name} has interpolation="{interpolation}", which ONNX does not have; '
+                    f"{_RESIZE_WITH}."
+                )
+            if getattr(layer, "antialias", False):
+                raise ModelError(f"{name} has antialias=True; {_RESIZE_WITH}.")
+        policy = str(getattr(getattr(layer, "dtype_policy", None), "name", ""))
+        if "bfloat16" in policy or "float8" in policy:
+            raise ModelError(
+                f"{name} computes in {policy}, which onnxruntime does not run on the CPU. "
+                'Load the model with keras.config.set_dtype_policy("float32") and save it again.'
+            )
+
+
+def inexact_layers(model: Any) -> list[str]:
+    """Return a sentence for each layer that is known to differ a little after conversion."""
+    return [
+        f"The layer '{layer.name}' ({type(layer).__name__}) has interpolation=\"bicubic\", for "
+        'which TensorFlow rounds its weights; use "bilinear".'
+        for layer in model._flatten_layers(include_self=False)
+        if type(layer).__name__ in _RESIZERS
+        and str(getattr(layer, "interpolation", "")) == "bicubic"
+    ]
+
+
+def layer_classes(model: Any) -> dict[str, str]:
+    """Return the class of each layer by its name, nested models included."""
+    return {layer.name: type(layer).__name__ for layer in model._flatten_layers(include_self=False)}
+
+
+def refuse_unknown(model: ir.Model, layers: Mapping[str, str], source: str) -> None:
     """Refuse a converted graph in which TensorFlow operators are left.
 
     Args:
         model: What tf2onnx made.
+        layers: Classes of the Keras layers by name, from `layer_classes`.
         source: What to call the Keras file.
 
     Raises:
         ModelError: Names the layer, the operator and what to use instead.
     """
-    unknown = {node.op_type: node for node in reversed(list(_unknown(model)))}
-    if not unknown:
+    first: ir.Node | None = None
+    others: set[str] = set()
+    for node in _unknown(model):
+        if first is None:
+            first = node
+        elif node.op_type != first.op_type:
+            others.add(node.op_type)
+    if first is None:
         return
-    operator, node = next(reversed(unknown.items()))
-    others = sorted(set(unknown) - {operator})
-    also = f" (also: {', '.join(others)})" if others else ""
+    also = f" (also: {', '.join(sorted(others))})" if others else ""
     raise ModelError(
-        f"'{source}': the layer '{_layer(node)}' needs TensorFlow's operator '{operator}'{also}, "
-        f"which ONNX does not have; {_REMEDIES.get(operator, _OTHERWISE)}."
+        f"'{source}': {_place(first, layers)} needs TensorFlow's operator '{first.op_type}'{also}, "
+        f"which ONNX does not have; {_REMEDIES.get(first.op_type, _OTHERWISE)}."
     )
 
 
@@ -58,6 +117,9 @@ def _is_operator(operator: str, domain: str, opset: int) -> bool:
     return True
 
 
-def _layer(node: ir.Node) -> str:
-    """Return the path of the Keras layer: a node's name without its last part."""
-    return (node.name or "").rpartition("/")[0] or str(node.name)
+def _place(node: ir.Node, layers: Mapping[str, str]) -> str:
+    """Say where a node comes from: its name is the path of layers, then the operator's own."""
+    for part in reversed((node.name or "").split("/")):
+        if part in layers:
+            return f"the layer '{part}' ({layers[part]})"
+    return "an operation outside of its layers"

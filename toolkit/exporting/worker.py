@@ -21,7 +21,7 @@ import numpy as np
 
 from toolkit import contract as contracts
 from toolkit.errors import DataError, ModelError, ToolkitError
-from toolkit.exporting import keras_contract, keras_graph, references
+from toolkit.exporting import keras_contract, keras_graph, references, refusals
 from toolkit.exporting.keras_contract import exported_inputs
 from toolkit.exporting.sources import refuse_code
 from toolkit.quiet_tensorflow import import_tensorflow
@@ -69,6 +69,7 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
             "Leave --data out."
         )
     images = np.load(images_file) if images_file.exists() else None
+    refusals.refuse_layers(model, job["source"])
     report(stage="computing Keras' outputs")
     cases = references.make_cases(model, keras, inputs, images, job["batch"])
     references.save(cases, folder / CASES)
@@ -78,7 +79,12 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
     except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
         raise ModelError(f"'{job['source']}' cannot be converted: {_first_line(error)}") from error
     (folder / MODEL).write_bytes(converted.SerializeToString())
-    return {"contract": keras.to_dict(), "assumed": keras.assumed, "versions": _versions()}
+    return {
+        "contract": keras.to_dict(),
+        "inexact": refusals.inexact_layers(model),
+        "layers": refusals.layer_classes(model),
+        "versions": _versions(),
+    }
 
 
 def _outputs(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def _outputs(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any
         report(done=len(part))
     joined = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
     np.savez(folder / OUTPUTS, *joined)
-    return {"contract": keras.to_dict(), "assumed": keras.assumed, "versions": _versions()}
+    return {}
 
 
 TASKS: dict[str, Callable[[dict[str, Any], Path, Report], dict[str, Any]]] = {

@@ -8,21 +8,37 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from toolkit.graph.constant_reshape import constant_reshape
-from toolkit.graph.fold_transpose import fold_transpose
-from toolkit.graph.gemm import gemm
-from toolkit.graph.guard_pad_maxpool import guard_pad_maxpool
-from toolkit.graph.remove_unused import remove_unused
+from toolkit.graph import (
+    cancel_transposes,
+    constant_reshape,
+    flatten_dense,
+    fold_batch_norm,
+    fold_transpose,
+    fuse_gelu,
+    fuse_layer_norm,
+    gemm,
+    guard_pad_maxpool,
+    remove_duplicates,
+    remove_unused,
+    trim_borders,
+)
 
 __all__ = ["PASSES", "clean"]
 
 # In the order in which they help each other.
 PASSES: dict[str, Callable[[ir.Model], int]] = {
-    "constant_reshape": constant_reshape,
-    "fold_transpose": fold_transpose,
-    "gemm": gemm,
-    "guard_pad_maxpool": guard_pad_maxpool,
-    "remove_unused": remove_unused,
+    "remove_duplicates": remove_duplicates.remove_duplicates,
+    "constant_reshape": constant_reshape.constant_reshape,
+    "flatten_dense": flatten_dense.flatten_dense,
+    "fuse_layer_norm": fuse_layer_norm.fuse_layer_norm,
+    "fuse_gelu": fuse_gelu.fuse_gelu,
+    "cancel_transposes": cancel_transposes.cancel_transposes,
+    "fold_transpose": fold_transpose.fold_transpose,
+    "fold_batch_norm": fold_batch_norm.fold_batch_norm,
+    "gemm": gemm.gemm,
+    "guard_pad_maxpool": guard_pad_maxpool.guard_pad_maxpool,
+    "remove_unused": remove_unused.remove_unused,
+    "trim_borders": trim_borders.trim_borders,
 }
 
 

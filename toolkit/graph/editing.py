@@ -14,7 +14,12 @@ logging.getLogger("onnx_ir").addHandler(logging.NullHandler())
 
 def infer_shapes(model: ir.Model) -> None:
     """Fill in the dtypes and shapes that follow from the inputs; the rest stays unknown."""
+    order = list(model.graph.initializers)
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    # The pass takes large initializers out and puts them back behind the others; equal graphs
+    # shall be equal files.
+    for name in order:
+        model.graph.initializers.add(model.graph.initializers.pop(name))
 
 
 def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:

@@ -11,8 +11,9 @@ Add(MatMul(x, W), b), and for a one-dimensional convolution, where Squeeze stand
 layer arrives as Mul and Add: tf2onnx folds it itself only where the convolution has no bias.
 
 Left alone: constants that differ within a channel, intermediate results that are read elsewhere,
-training mode, the bodies of loops, and arithmetic on an input of the graph: that is the
-preprocessing, which quantization reads. Computed in float64; a fold whose result does not fit the
+training mode, the bodies of loops, and what others look for: arithmetic on an input of the graph is
+the preprocessing, which quantization reads, and the half of a GELU is one of the nodes that
+onnxruntime fuses. Computed in float64; a fold whose result does not fit the
 weights' type is not made. A weight that other nodes share is copied, not changed.
 """
 
@@ -126,7 +127,9 @@ def _fold_forward(node: ir.Node) -> bool:
     if affine is None or user is None or user.inputs[0] is not node.outputs[0]:
         return False
     linear = _linear(user)
-    if linear is None or user.op_type == "ConvTranspose" or _is_preprocessing(affine.source):
+    if linear is None or user.op_type == "ConvTranspose":
+        return False
+    if _is_preprocessing(affine.source) or _is_gelu(affine.source):
         return False
     if user.op_type == "MatMul":
         linear = _with_addition(linear)
@@ -327,3 +330,10 @@ def _is_preprocessing(value: ir.Value) -> bool:
         value = sources[0]
         node = producer(value, *_PREPROCESSING)
     return value.is_graph_input()
+
+
+def _is_gelu(value: ir.Value) -> bool:
+    """Tell whether the value is ``x * (1 + Erf(...))``."""
+    product = producer(value, "Mul")
+    gates = [producer(factor, "Add") for factor in product.inputs] if product is not None else []
+    return any(producer(part, "Erf") for gate in gates if gate is not None for part in gate.inputs)

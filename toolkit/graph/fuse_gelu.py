@@ -7,7 +7,7 @@ From opset 20 on:
 
 Before, where ONNX has no such operator:
 
-    0.5 x (1 - Erf(-x / sqrt(2)))  ->  0.5 (x (1 + Erf(x / sqrt(2))))
+    0.5 x (1 - Erf(-x / sqrt(2)))  ->  0.5 x (1 + Erf(x / sqrt(2)))
 
 The left side is what TensorFlow's Erfc becomes (Keras' exact GELU); onnxruntime's optimizer knows
 only the right one, with a division by sqrt(2), and joins it with the bias before it. Factors may
@@ -152,9 +152,9 @@ def _standard(last: ir.Node, source: ir.Value) -> bool:
     quotient = ir.node("Div", [source, root])
     erf = ir.node("Erf", quotient.outputs)
     gate = ir.node("Add", [erf.outputs[0], one])
-    product = ir.node("Mul", [source, gate.outputs[0]])
-    for node in (quotient, erf, gate, product):
+    scaled = ir.node("Mul", [source, half])
+    for node in (quotient, erf, gate, scaled):
         node.outputs[0].shape, node.outputs[0].type = source.shape, source.type
         graph.insert_before(last, node)
-    replace(last, ir.node("Mul", [product.outputs[0], half], name=last.name))
+    replace(last, ir.node("Mul", [scaled.outputs[0], gate.outputs[0]], name=last.name))
     return True

@@ -177,14 +177,14 @@ def _write(
     sizes = [size for size in list(x.shape)[found.axis :] if isinstance(size, int)]
     if len(sizes) != rank - found.axis:
         return False
-    inputs = [x]
     gamma = np.ones((), x.dtype.numpy()) if found.gamma is None else found.gamma
-    for label, array in (("scale", gamma), ("bias", beta)):
-        if array is not None:
-            parameter = _parameter(array, sizes, rank)
-            if parameter is None:
-                return False
-            inputs.append(add_initializer(graph, f"{name}_{label}", parameter))
+    scale = _parameter(gamma, sizes, rank)
+    bias = None if beta is None else _parameter(beta, sizes, rank)
+    if scale is None or (beta is not None and bias is None):
+        return False
+    inputs = [x, add_initializer(graph, f"{name}_scale", scale)]
+    if bias is not None:
+        inputs.append(add_initializer(graph, f"{name}_bias", bias))
     attributes = {"axis": found.axis, "epsilon": found.epsilon}
     replace(last, ir.node("LayerNormalization", inputs, attributes, name=last.name))
     return True

@@ -7,7 +7,8 @@ onnxruntime does the same when it loads a model with a fixed batch, but not with
 
 import onnx_ir as ir
 
-from toolkit.graph.editing import constant, infer_shapes, rank, replace, sole_use
+from toolkit.graph.editing import constant, infer_shapes, rank, replace
+from toolkit.graph.matching import follower, is_op
 
 
 def gemm(model: ir.Model) -> int:
@@ -15,16 +16,17 @@ def gemm(model: ir.Model) -> int:
     infer_shapes(model)
     count = 0
     for product in list(model.graph.all_nodes()):
-        if product.op_type != "MatMul" or product.domain != "":
+        if product.graph is None or not is_op(product, "MatMul"):
             continue
         a, b = product.inputs
-        addition = sole_use(product.outputs[0])
-        if addition is None or addition.op_type != "Add" or (rank(a), rank(b)) != (2, 2):
+        addition = follower(product.outputs[0])
+        if addition is None or not is_op(addition, "Add") or (rank(a), rank(b)) != (2, 2):
             continue
         bias = addition.inputs[1 if addition.inputs[0] is product.outputs[0] else 0]
         if bias is not None and _is_bias(bias, b):
             joined = ir.node("Gemm", [a, b, bias], name=product.name)
             replace(addition, joined)
+            product.graph.remove(product, safe=True)
             count += 1
     return count
 

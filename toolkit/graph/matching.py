@@ -1,5 +1,6 @@
 """Small helpers that recognise patterns: operators, attributes, operands, and detours to remove."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def bypass(node: ir.Node, value: ir.Value) -> bool:
         maker = value.producer()
         if maker is None or maker.graph is not graph or value.is_graph_output():
             return False
-        value.type, name = old.type, old.name
+        value.type, value.shape, name = old.type, old.shape or value.shape, old.name
         old.name = None
         old.replace_all_uses_with(value, replace_graph_outputs=True)
         value.name = name
@@ -122,6 +123,14 @@ def remove_dead(graph: ir.Graph) -> None:
     for node in reversed(list(graph)):
         if not any(value.uses() or value.is_graph_output() for value in node.outputs):
             graph.remove(node, safe=True)
+
+
+def unused_name(graph: ir.Graph, base: str) -> str:
+    """Return the name, or the name with a number, that no value of the graph has."""
+    values = [*graph.inputs, *(value for node in graph.all_nodes() for value in node.outputs)]
+    taken = {value.name for value in values} | set(graph.initializers)
+    numbered = (f"{base}_{number}" if number else base for number in itertools.count())
+    return next(name for name in numbered if name not in taken)
 
 
 def broadcast(array: npt.NDArray[Any], channels: int, rank: int, axis: int) -> bool:

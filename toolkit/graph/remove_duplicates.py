@@ -17,7 +17,7 @@ from collections.abc import Hashable
 import onnx_ir as ir
 
 from toolkit.graph.editing import constant, infer_shapes
-from toolkit.graph.matching import bypass, integer, is_op
+from toolkit.graph.matching import bypass, integer, is_op, remove_dead
 from toolkit.graph.shape_values import sizes
 
 _RANDOM = frozenset(
@@ -37,7 +37,9 @@ def remove_duplicates(model: ir.Model) -> int:
         # Removing one node may make others equal, but only such as come after it.
         seen: dict[Hashable, ir.Node] = {}
         for node in list(graph):
-            count += _shorten(node) or _merge(node, seen)
+            count += _shorten(node)
+            count += node.graph is graph and _merge(node, seen)
+        remove_dead(graph)
     return count
 
 
@@ -62,23 +64,21 @@ def _fingerprint(tensor: ir.TensorProtocol) -> Hashable:
     return tensor.dtype, tuple(tensor.shape), hashlib.sha256(tensor.tobytes()).digest()
 
 
-def _shorten(node: ir.Node) -> bool:
-    """Remove a node that returns its input, or a reshaping that the next one undoes."""
+def _shorten(node: ir.Node) -> int:
+    """Remove a node that returns its input, and reshaping that this one overrides."""
     source = node.inputs[0] if node.inputs else None
     if source is None or len(node.outputs) != 1:
-        return False
+        return 0
     if is_op(node, "Reshape"):
         if _keeps_shape(node):
             return bypass(node, source)
         target, inner = constant(node.inputs[1]), source.producer()
         if inner is None or not is_op(inner, "Reshape") or inner.graph is not node.graph:
-            return False
+            return 0
         if target is None or (target == 0).any():
-            return False
+            return 0
         node.replace_input_with(0, inner.inputs[0])
-        if not source.uses() and not source.is_graph_output() and inner.graph is not None:
-            inner.graph.remove(inner, safe=True)
-        return True
+        return 1 + _shorten(node)
     same_type = (
         is_op(node, "Cast")
         and source.dtype is not None

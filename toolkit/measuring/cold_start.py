@@ -6,6 +6,7 @@ neither memory nor the first run can be told apart. A process without a model te
 onnxruntime alone take.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ModelError, ToolkitError
+from toolkit.measuring.options import DEFAULTS, RuntimeOptions
 
 _MIB = 1 << 20
 _CALLS = 10  # after the first: the arena grows to its working size within a few runs
@@ -48,6 +50,7 @@ def cold_start(
     *,
     provider: str = "cpu",
     threads: int | None = None,
+    options: RuntimeOptions = DEFAULTS,
 ) -> ColdStart:
     """Start a process that opens a model and runs it a few times on zeros.
 
@@ -56,6 +59,7 @@ def cold_start(
         feeds: Dtype and shape of each input, by name.
         provider: As `toolkit.runtime.session.create_session` takes it.
         threads: The same.
+        options: How onnxruntime runs it; its ``cpus`` are those of this process.
 
     Raises:
         ModelError: The process failed, or was killed.
@@ -65,6 +69,7 @@ def cold_start(
         "feeds": {name: [dtype, list(shape)] for name, (dtype, shape) in feeds.items()},
         "provider": provider,
         "threads": threads,
+        "options": dataclasses.asdict(options),
     }
     # -P keeps the current folder, which may hold a numpy.py, out of the module search path.
     package_root = str(Path(__file__).resolve().parents[2])
@@ -140,7 +145,12 @@ def _run(job: dict[str, Any]) -> ColdStart:
     imported = time.perf_counter()
     if job["path"] is None:
         return ColdStart((imported - start) * 1e3, 0.0, 0.0, _peak_rss_mib())
-    session = create_session(job["path"], provider=job["provider"], threads=job["threads"])
+    session = create_session(
+        job["path"],
+        provider=job["provider"],
+        threads=job["threads"],
+        configure=RuntimeOptions(**job["options"]).configure,
+    )
     loaded = time.perf_counter()
     feeds = {name: np.zeros(shape, dtype) for name, (dtype, shape) in job["feeds"].items()}
     names = [output.name for output in session.get_outputs()]

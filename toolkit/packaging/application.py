@@ -89,6 +89,8 @@ class Application:
         outputs: The output tensors of one run.
         variants: The model, and the one beside it if there is one.
         runtime: The version of onnxruntime that made the golden samples.
+        golden_runs: How many runs the golden samples take.
+        tolerances: How far each output may be off elsewhere; 0 means bit for bit.
     """
 
     name: str
@@ -97,11 +99,14 @@ class Application:
     outputs: tuple[Tensor, ...]
     variants: tuple[Variant, ...]
     runtime: str
+    golden_runs: int
+    tolerances: tuple[float, ...]
 
     @property
     def classifies(self) -> bool:
         """Whether the first output holds classes."""
-        return self.outputs[0].kind in ("probabilities", "logits")
+        output = self.outputs[0]
+        return output.kind in ("probabilities", "logits") and output.dtype.startswith("float")
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from toolkit.packaging.application import (
 )
 from toolkit.packaging.golden import golden_answers, golden_inputs, write_golden
 from toolkit.packaging.manifest import write_manifest
-from toolkit.packaging.rendering import render
+from toolkit.packaging.targets import write_code
 from toolkit.recipes import find_model
 from toolkit.runtime import load
 
@@ -128,14 +128,19 @@ def package(
         outputs=output_tensors(contract, shapes, path),
         variants=_variants(files, sources),
         runtime=_runtime_version(),
+        golden_runs=len(arrays[0]),
+        tolerances=answers[files[0]].tolerances,
     )
     with _whole_folder(folder) as temporary:
+        # A web server shows one folder; all else of a page stays beside it.
+        place = temporary / "public" if target == "web" else temporary
+        place.mkdir(exist_ok=True)
         for file, source in zip(files, sources, strict=True):
-            shutil.copyfile(source.path, temporary / file)
+            shutil.copyfile(source.path, place / file)
         text = json.dumps(contract.to_dict(), indent=1, ensure_ascii=False)
-        (temporary / "contract.json").write_text(text + "\n", encoding="utf-8")
-        write_golden(temporary / "golden", contract, arrays, answers)
-        render(target, application, temporary)
+        (place / "contract.json").write_text(text + "\n", encoding="utf-8")
+        write_golden(place / "golden", contract, arrays, answers)
+        write_code(target, application, temporary)
         sums = write_manifest(temporary)
     return PackageResult(
         path=folder,

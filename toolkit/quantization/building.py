@@ -83,6 +83,7 @@ def _static(source: Path, data: Data, recipe: Recipe) -> Built:
             data.calibration,
             recipe.calibration,
             recipe.activations,
+            samples_key=data.key,
         )
         quantized = quantize_static(model, placement, ranges.ranges, recipe)
         left = unfused(quantized, placement.int8) if recipe.format == "qdq" else []

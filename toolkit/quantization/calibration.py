@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from toolkit.errors import DataError
+from toolkit.quantization import range_cache
 from toolkit.quantization.ranges import Collector, Range, new_collector
 from toolkit.quantization.recipe import Activations, Calibration
 from toolkit.quantization.running import Runner
@@ -54,6 +55,8 @@ def calibrate(
     samples: Samples,
     calibration: Calibration,
     activations: Activations,
+    *,
+    samples_key: str | None = None,
 ) -> Ranges:
     """Measure the ranges of activations.
 
@@ -63,11 +66,32 @@ def calibrate(
         samples: What to run.
         calibration: The method.
         activations: The integers that will stand for the activations.
+        samples_key: What tells these samples from all others; with it, ranges are remembered
+            and taken from there the next time.
 
     Raises:
         DataError: The samples do not fit the model, or an activation is not finite.
     """
     wanted = list(dict.fromkeys(names))
+    key = None
+    if samples_key is not None:
+        key = range_cache.key(model, wanted, samples_key, calibration, activations)
+        known = _remembered(range_cache.read(key), wanted)
+        if known is not None:
+            return known
+    found = _measure(model, wanted, samples, calibration, activations)
+    if key is not None:
+        range_cache.write(key, found)
+    return found
+
+
+def _measure(
+    model: onnx.ModelProto,
+    wanted: list[str],
+    samples: Samples,
+    calibration: Calibration,
+    activations: Activations,
+) -> Ranges:
     # A float input of the graph is its own activation: what is fed is what would come back.
     inputs = {value.name for value in model.graph.input}
     fetched = [name for name in wanted if name not in inputs]
@@ -79,20 +103,41 @@ def calibrate(
     checkpoint = len(samples) * 3 // 4
     earlier: dict[str, Range] = {}
     with progress("calibrating", len(samples)) as advance:
-        done = 0
-        for feed in samples.feeds(size):
-            if not earlier and done >= checkpoint and done:
-                earlier = {name: collector.range() for name, collector in collectors.items()}
-            count = len(next(iter(feed.values())))
-            seen = {**feed, **dict(zip(fetched, runner.run(feed), strict=True))}
-            for name in wanted:
-                _check_finite(name, seen[name])
-                collectors[name].update(seen[name])
-            done += count
-            advance(count)
+
+        def collect(first: int, end: int) -> None:
+            for feed in samples.feeds(size, first, end):
+                seen = {**feed, **dict(zip(fetched, runner.run(feed), strict=True))}
+                for name in wanted:
+                    _check_finite(name, seen[name])
+                    collectors[name].update(seen[name])
+                advance(len(next(iter(feed.values()))))
+
+        collect(0, checkpoint)
+        if checkpoint:
+            earlier = {name: collector.range() for name, collector in collectors.items()}
+        collect(checkpoint, len(samples))
     ranges = {name: collector.range() for name, collector in collectors.items()}
     growth, growing = _growth(earlier, ranges)
     return Ranges(ranges, len(samples), growth, growing)
+
+
+def _remembered(document: dict[str, Any] | None, wanted: list[str]) -> Ranges | None:
+    """Return ranges from the cache, or None when there are none or the file is damaged."""
+    if document is None:
+        return None
+    try:
+        ranges = {
+            name: (float(low), float(high)) for name, (low, high) in document["ranges"].items()
+        }
+        found = Ranges(
+            ranges,
+            int(document["samples"]),
+            float(document["growth"]),
+            str(document["growing"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return found if set(ranges) == set(wanted) else None
 
 
 def _exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:

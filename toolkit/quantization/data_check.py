@@ -16,7 +16,7 @@ from toolkit.quantization.checking import Comparison
 from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Data, Feed, Samples
 
-_LOST = 2.0  # a float model right less often than twice by chance does not know this data
+_LOST = 0.1  # a float model that is so little better than chance does not know this data
 _PROBED = 256
 
 Change = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
@@ -39,7 +39,7 @@ def warnings_about(
     found = [text for spec in contract.inputs for text in _about_values(spec, feed[spec.name])]
     if test.top1_float is not None and contract.outputs:
         classes = contract.outputs[0].shape[-1]
-        if isinstance(classes, int) and classes > 1 and test.top1_float * classes <= _LOST:
+        if isinstance(classes, int) and classes > 1 and _is_lost(test.top1_float, classes):
             found.append(_explain(test.top1_float, data, contract, reference))
     return found
 
@@ -61,6 +61,11 @@ def _about_values(spec: InputSpec, values: npt.NDArray[Any]) -> list[str]:
     return []
 
 
+def _is_lost(top1_float: float, classes: int) -> bool:
+    chance = 1 / classes
+    return top1_float <= chance + _LOST * (1 - chance)
+
+
 def _explain(found: float, data: Data, contract: Contract, reference: Runner) -> str:
     """Try the usual mistakes on a few samples; name the one that would help."""
     head = (
@@ -78,7 +83,7 @@ def _explain(found: float, data: Data, contract: Contract, reference: Runner) ->
     }
     for remedy, change in remedies.items():
         right = _top1(samples, spec, change, reference)
-        if right > max(3 * found, 0.5):
+        if right > (1 + found) / 2:  # at least half of the errors would vanish
             return f"{head}: {remedy}, {100 * right:.0f} % of {len(samples)} samples are right."
     return f"{head}."
 

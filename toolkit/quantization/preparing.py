@@ -6,11 +6,12 @@ What old or unusual files have, and what is done about it:
     initializers among the inputs       removed from the inputs (IR version 3 demanded them)
     nodes in any order                  sorted
     weights in Constant nodes           made initializers
+    reshaped, transposed, cast weights  computed once
     nodes without names                 named
     functions                           inlined
     float16 weights and activations     computed in float32, inputs and outputs stay float16
-    Conv -> BatchNormalization          folded into the convolution
-    MatMul -> Add                       joined to Gemm, whose bias int8 kernels add for free
+    batch normalization                 folded into the weights before it
+    what toolkit.graph.clean rewrites   MatMul -> Add to Gemm, chains of shapes to constants, ...
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,10 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
 
 from toolkit.errors import ModelError
-from toolkit.graph.constant_reshape import constant_reshape
-from toolkit.graph.editing import infer_shapes
-from toolkit.graph.gemm import gemm
-from toolkit.graph.remove_unused import remove_unused
-from toolkit.quantization.fold_batchnorm import fold_batchnorm
+from toolkit.graph import clean
+from toolkit.graph.editing import add_initializer, constant, infer_shapes
+from toolkit.graph.fold_batch_norm import fold_batch_norm
+from toolkit.quantization.fold_constants import fold_constants
 from toolkit.quantization.widen_float16 import widen_float16
 
 OPSET = 13  # the first in which QuantizeLinear has an axis
@@ -75,15 +75,15 @@ def prepare(path: Path) -> Prepared:
     if any(node.op_type == "Constant" and node.domain == "" for node in model.graph):
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _name_nodes(model.graph)
+    fold_constants(model)
     infer_shapes(model)
     if widen_float16(model):
         repairs.append("float16 computed as float32")
-    folded = fold_batchnorm(model)
+    folded = fold_batch_norm(model)
     if folded:
-        repairs.append(f"{folded} batch normalizations folded")
-    constant_reshape(model)
-    gemm(model)
-    remove_unused(model)
+        repairs.append(f"{folded} factors or summands per channel folded into weights")
+    clean(model)
+    _flatten_biases(model.graph)
     _name_nodes(model.graph)
     infer_shapes(model)
     return Prepared(model, tuple(repairs))
@@ -120,8 +120,8 @@ def _upgraded(path: Path, proto: onnx.ModelProto, repairs: list[str]) -> onnx.Mo
         return proto
     try:
         converted = onnx.version_converter.convert_version(proto, OPSET)
-    # The converter is C++ and raises RuntimeError for a missing adapter.
-    except (RuntimeError, ValueError) as error:
+    # The converter's own exceptions share no base class below Exception.
+    except Exception as error:
         raise ModelError(
             f"'{path}' has opset {opset} and cannot be converted to {OPSET}: "
             f"{' '.join(str(error).split())[:200]}. Export it again with --opset 17."
@@ -143,6 +143,17 @@ def _is_sorted(graph: ir.Graph) -> bool:
                 return False
         seen.add(node)
     return True
+
+
+def _flatten_biases(graph: ir.Graph) -> None:
+    """Give dense layers their bias as [M]; the quantizer cannot scale [1, M] per channel."""
+    for node in graph:
+        if node.op_type == "Gemm" and node.domain == "" and len(node.inputs) == 3:
+            bias = node.inputs[2]
+            array = constant(bias)
+            if bias is not None and array is not None and array.ndim == 2 and len(array) == 1:
+                flat = add_initializer(graph, f"{bias.name}_flat", array.reshape(-1))
+                node.replace_input_with(2, flat)
 
 
 def _name_nodes(graph: ir.Graph) -> None:

@@ -1,5 +1,6 @@
 """Runs models on samples, in batches of whatever size the model takes."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ class Runner:
     """
 
     def __init__(
-        self, model: onnx.ModelProto | bytes, outputs: list[str], *, optimize: bool = True
+        self, model: onnx.ModelProto | Path, outputs: list[str], *, optimize: bool = True
     ) -> None:
-        content = model if isinstance(model, bytes) else model.SerializeToString()
+        content = model if isinstance(model, Path) else bytes(model.SerializeToString())
         self._session = create_session(content, provider="cpu", optimize=optimize)
         self.outputs = outputs
         sizes = {tensor.shape[0] for tensor in self._session.get_inputs() if tensor.shape}

@@ -25,6 +25,7 @@ from toolkit.runtime.feeding import to_batch
 Feed = dict[str, npt.NDArray[Any]]
 """One batch: an array for every input, the samples along axis 0."""
 
+_LABELS = {"y", "labels", "targets"}  # an archive that has one of them is a dataset
 _HELD_OUT = 5  # every fifth sample of data without sets of its own checks the result
 
 
@@ -57,14 +58,17 @@ class Samples:
         """Return the first samples, all of them when there are fewer."""
         return self if count >= len(self) else self.take(np.arange(count))
 
-    def feeds(self, size: int) -> Iterator[Feed]:
-        """Yield the samples in order, ``size`` at a time; the last batch may be smaller.
+    def feeds(self, size: int, first: int = 0, end: int | None = None) -> Iterator[Feed]:
+        """Yield the samples from ``first`` to before ``end``, ``size`` at a time.
+
+        The last batch may be smaller.
 
         Raises:
             DataError: A sample does not fit its input, or is not finite.
         """
-        for start in range(0, len(self), size):
-            yield self.feed(slice(start, start + size))
+        stop = len(self) if end is None else end
+        for start in range(first, stop, size):
+            yield self.feed(slice(start, min(start + size, stop)))
 
     def feed(self, part: slice) -> Feed:
         """Return the tensors of one part of the samples; see `feeds`."""
@@ -89,10 +93,12 @@ class Data:
         validation: Held out of the training data; decisions are made on it.
         test: For the reported figure alone.
         labels: Names of the classes, or None.
+        key: What tells the calibration samples from all others.
     """
 
     name: str
     digest: str
+    key: str
     calibration: Samples
     validation: Samples
     test: Samples
@@ -144,6 +150,7 @@ def _from_dataset(dataset: Dataset, contract: Contract, count: int, seed: int) -
     return Data(
         dataset.name,
         dataset.digest,
+        f"{dataset.digest} {count} {seed}",
         samples(sample(dataset.training, count, seed)),
         samples(dataset.validation),
         samples(dataset.test),
@@ -158,6 +165,8 @@ def _named_arrays(path: Path, contract: Contract) -> dict[str, npt.NDArray[Any]]
     names = [spec.name for spec in contract.inputs]
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if len(names) == 1 and _LABELS & set(archive.files):
+                return None
             if not set(names) <= set(archive.files):
                 if len(names) > 1:
                     raise DataError(
@@ -233,4 +242,5 @@ def _held_out(
     # Fewer than five samples: the same ones calibrate and check.
     check = samples.take(numbers[held_out]) if held_out.any() else samples
     calibration = samples.take(numbers[~held_out]).head(count)
-    return Data(name, digest.hexdigest(), calibration, check, check)
+    key = f"{digest.hexdigest()} {len(calibration)}"
+    return Data(name, digest.hexdigest(), key, calibration, check, check)

@@ -10,6 +10,9 @@ def show(result: QuantizeResult) -> None:
     size = f"{before / 1000:.1f} kB to {after / 1000:.1f} kB  ({100 * after / before:.1f} %)"
     written = f"{result.path}  (recipe {result.recipe}, {result.seconds:.1f} s)"
     pairs = [("written", written), ("size", size), *_accuracy(result)]
+    if result.optimizer is not None:
+        moved = f"moves the answer by {result.optimizer.steps:.2g} of 255 steps at most"
+        pairs.append(("optimizer", moved))
     if result.ranges_grew is not None:
         grew = f"{100 * result.ranges_grew:.1f} %"
         settled = f"ranges changed by {grew} at most over the last quarter"

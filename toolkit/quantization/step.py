@@ -13,11 +13,12 @@ import onnx
 
 from toolkit import __version__
 from toolkit.contract import KEY, Contract
-from toolkit.errors import CheckFailedError, DataError
+from toolkit.errors import CheckFailedError, DataError, OutputError
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.quantization import building
 from toolkit.quantization.checking import Comparison, compare
 from toolkit.quantization.data_check import warnings_about
+from toolkit.quantization.optimizer_check import OptimizerCheck, check_optimizer
 from toolkit.quantization.recipe import Recipe, read_recipe
 from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Data, from_data
@@ -43,6 +44,7 @@ class QuantizeResult:
         samples: Calibration samples that were run; 0 for a dynamic recipe.
         test: Both models on the test samples, or None without data.
         validation: Both models on the validation samples, when there was a budget.
+        optimizer: How far onnxruntime's optimizer moves the answer, or None without data.
         int8_nodes: Names of the nodes of the float graph that work in int8 now.
         float_nodes: Names of the others.
         reasons: Why a weight layer stayed in float, by its name.
@@ -61,6 +63,7 @@ class QuantizeResult:
     samples: int
     test: Comparison | None
     validation: Comparison | None
+    optimizer: OptimizerCheck | None
     int8_nodes: tuple[str, ...]
     float_nodes: tuple[str, ...]
     reasons: dict[str, str]
@@ -86,6 +89,7 @@ class QuantizeResult:
             "validation": None
             if self.validation is None
             else {"samples": self.validation.samples, **(_accuracy(self.validation) or {})},
+            "optimizer_steps": None if self.optimizer is None else self.optimizer.steps,
             "nodes": {"int8": len(self.int8_nodes), "float": len(self.float_nodes)},
             "float_layers": self.reasons,
             "ranges_grew": self.ranges_grew,
@@ -125,7 +129,7 @@ def quantize(
         force: Replace a file that is there.
 
     Raises:
-        CheckFailedError: The budget is exceeded.
+        CheckFailedError: The budget is exceeded, or onnxruntime's optimizer changes the answer.
         ModelError: The model is missing, damaged, quantized already, or has nothing to quantize.
         DataError: The data is missing, unreadable or does not fit the model.
         RecipeError: The recipe is unknown or has an error.
@@ -139,6 +143,8 @@ def quantize(
         raise ValueError(f"max_drop is {max_drop}, it cannot be negative")
     source = find_model(str(model), ".onnx")
     output = check_output(output, force=force)
+    if output.resolve() == source.resolve():
+        raise OutputError(f"'{output}' is the float model itself; name another file to write.")
     recipe_name, rules = read_recipe(recipe)
     float_model = load(source, provider="cpu")
     contract = float_model.contract
@@ -152,7 +158,7 @@ def quantize(
         )
     built = building.build(source, loaded, rules)
 
-    reference = Runner(source.read_bytes(), [contract.outputs[0].name])
+    reference = Runner(source, [contract.outputs[0].name])
     candidate = Runner(built.model, [contract.outputs[0].name])
     validation = None
     if budget is not None and loaded is not None:
@@ -160,9 +166,12 @@ def quantize(
             reference, candidate, loaded.validation, contract.outputs[0], "checking the budget"
         )
         _require(validation, budget, source, recipe_name)
-    test = None
+    test = optimizer = None
     warnings = list(built.warnings)
     if loaded is not None:
+        optimizer = check_optimizer(
+            built.model, loaded.validation, contract.outputs[0].name, str(source)
+        )
         test = compare(reference, candidate, loaded.test, contract.outputs[0], "measuring accuracy")
         warnings += warnings_about(test, loaded, contract, reference)
 
@@ -181,7 +190,9 @@ def quantize(
             "onnxruntime": onnxruntime_version(),
         },
     }
-    checks = [_evidence(test, loaded)] if test is not None and loaded is not None else []
+    checks = []
+    if loaded is not None and test is not None and optimizer is not None:
+        checks = [_evidence(test, loaded), _optimizer_evidence(optimizer)]
     content = _with_contract(built.model, contract.with_step(step, *checks), source)
     with whole_file(output) as temporary:
         temporary.write_bytes(content)
@@ -194,6 +205,7 @@ def quantize(
         samples=built.samples,
         test=test,
         validation=validation,
+        optimizer=optimizer,
         int8_nodes=built.int8_nodes,
         float_nodes=built.float_nodes,
         reasons=built.reasons,
@@ -255,6 +267,15 @@ def _evidence(test: Comparison, data: Data) -> dict[str, Any]:
         "accuracy": _accuracy(test),
         "agreement": test.agreement,
         "sqnr_db": _finite(test.sqnr_db),
+    }
+
+
+def _optimizer_evidence(optimizer: OptimizerCheck) -> dict[str, Any]:
+    return {
+        "check": "optimizer",
+        "onnxruntime": onnxruntime_version(),
+        "samples": optimizer.samples,
+        "steps": optimizer.steps,
     }
 
 

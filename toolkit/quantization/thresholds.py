@@ -61,7 +61,7 @@ def entropy(counts: Counts, centers: Centers, full: Range) -> Range:
         divergence = _divergence(reference, coarse)
         if divergence < best:
             best, threshold = divergence, end * width
-    return max(low, -threshold), min(high, threshold)
+    return float(max(low, -threshold)), float(min(high, threshold))
 
 
 def least_squares(counts: Counts, centers: Centers, full: Range, *, symmetric: bool) -> Range:
@@ -84,7 +84,7 @@ def least_squares(counts: Counts, centers: Centers, full: Range, *, symmetric: b
     if not symmetric:
         low, high = best([(low, high * fraction) for fraction in _FRACTIONS])
         low, high = best([(low * fraction, high) for fraction in _FRACTIONS])
-    return max(low, full[0]) if not symmetric else low, high
+    return float(low), float(high)
 
 
 def _squared_error(weights: npt.NDArray[np.float64], centers: Centers, limits: Range) -> float:

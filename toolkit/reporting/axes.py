@@ -26,13 +26,12 @@ class Axis:
     def ticks(self, count: int = 5) -> list[float]:
         """Return about ``count`` round numbers on the axis."""
         if self.logarithmic and self.high / self.low >= _WIDE:
-            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            found = [
-                digit * 10.0**power for power in range(first, last + 1) for digit in (1, 2, 5)
-            ]
-            found = [value for value in found if self.low <= value <= self.high]
-            while len(found) > count + 2:
-                found = found[::2]
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for digits, stride in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
+                found = [digit * 10.0**power for power in powers[::stride] for digit in digits]
+                found = [value for value in found if self.low <= value <= self.high]
+                if len(found) <= count + 2:
+                    break
             return found
         step = _round_step((self.high - self.low) / count)
         first = math.ceil(self.low / step - 1e-9)
@@ -56,17 +55,27 @@ def around(values: Sequence[float], *, margin: float = 0.08, floor: float = 0.0)
 
 
 def microseconds(value: float) -> str:
-    """Return a time as text with three digits in the unit that suits it: "65.8 µs", "1.2 ms"."""
+    """Return a time as text with three digits in the unit that suits it: "65.8 µs", "1.24 ms"."""
+    number, unit = _in_unit(value)
+    digits = 0 if number >= 100 else 1 if number >= 10 else 2
+    return f"{number:.{digits}f} {unit}"
+
+
+def round_microseconds(value: float) -> str:
+    """Return a round time as text without empty decimals: "60 µs", "1.5 ms"."""
+    number, unit = _in_unit(value)
+    return f"{number:.4g} {unit}"
+
+
+def _in_unit(value: float) -> tuple[float, str]:
     for unit, size in (("s", 1e6), ("ms", 1e3)):
         if value >= size:
-            return f"{_three_digits(value / size)} {unit}"
-    return f"{_three_digits(value)} µs"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+            return value / size, unit
+    return value, "µs"
 
 
 def _round_step(step: float) -> float:
+    """Return the nearest of 1, 2, 5 and 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= step * 0.99)
+    digit = min((1, 2, 5, 10), key=lambda digit: abs(math.log(digit * power / step)))
+    return digit * power

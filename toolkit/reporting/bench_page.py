@@ -5,14 +5,15 @@ be read out and copied, and follow the reader's light or dark theme. Everything 
 jinja2; names of models and classes come from files that anyone may have made.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.benchmark.result import BenchResult, Comparison, Variant
-from toolkit.benchmark.summary import sentences
+from toolkit.benchmark.summary import SIGNIFICANT, headline, percent, sentences
 from toolkit.errors import MissingPackageError
-from toolkit.reporting.axes import Axis, around, microseconds
+from toolkit.reporting.axes import Axis, around, microseconds, round_microseconds
 
 INSTALL = "pip install 'toolkit[report]'"
 
@@ -26,6 +27,16 @@ class Tick:
 
     at: float
     text: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that stands large: its value, what it is, and what it rests on."""
+
+    value: str
+    name: str
+    detail: str
+    tone: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,25 @@ class Matrix:
     rows: list[list[tuple[int, int]]]
 
 
+@dataclass(frozen=True)
+class Bar:
+    """The time of one node: its length in percent of the longest, and what stands beside it."""
+
+    color: int
+    length: float
+    text: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One operation and the bars of all variants; an empty text where a variant has no node."""
+
+    operator: str
+    name: str
+    bars: list[Bar]
+
+
 def check_packages() -> None:
     """Check that the page can be written.
 
@@ -100,6 +130,7 @@ def render(result: BenchResult) -> str:
         lstrip_blocks=True,
     )
     environment.filters["microseconds"] = microseconds
+    environment.filters["percent"] = percent
     return environment.get_template(_TEMPLATE).render(_content(result))
 
 
@@ -112,7 +143,9 @@ def _content(result: BenchResult) -> dict[str, Any]:
     points, speed_axis, accuracy_axis = _scatter(result, colors)
     return {
         "result": result,
+        "headline": headline(result),
         "sentences": sentences(result),
+        "tiles": _tiles(result),
         "colors": colors,
         "several_batches": len({variant.batch for variant in result.variants}) > 1,
         "distributions": [
@@ -120,8 +153,8 @@ def _content(result: BenchResult) -> dict[str, Any]:
             for variant in result.variants
         ],
         "latency_ticks": [
-            Tick(latency_axis.percent(value), microseconds(value))
-            for value in latency_axis.ticks()
+            Tick(latency_axis.percent(value), round_microseconds(value))
+            for value in latency_axis.ticks(4)
         ],
         "spans": [_span(entry, colors, ratio_axis) for entry in result.comparisons],
         "ratio_ticks": [
@@ -130,14 +163,62 @@ def _content(result: BenchResult) -> dict[str, Any]:
         "one": ratio_axis.percent(1.0),
         "points": points,
         "speed_ticks": [
-            Tick(speed_axis.percent(value), microseconds(value)) for value in speed_axis.ticks(4)
+            Tick(speed_axis.percent(value), round_microseconds(value))
+            for value in speed_axis.ticks(4)
         ],
         "accuracy_ticks": [
-            Tick(accuracy_axis.percent(value), f"{value:.2%}") for value in accuracy_axis.ticks()
+            Tick(accuracy_axis.percent(value), percent(value)) for value in accuracy_axis.ticks()
         ],
         "front": _front(points),
         "matrices": _matrices(result),
+        "lanes": _lanes(result, colors),
     }
+
+
+def _tiles(result: BenchResult) -> list[Tile]:
+    """Return the four figures that matter most when two models are compared; else none."""
+    if len(result.comparisons) != 1 or len({variant.model for variant in result.variants}) != 2:
+        return []
+    entry = result.comparisons[0]
+    baseline, candidate = result.variant(entry.baseline), result.variant(entry.candidate)
+    low, high = entry.interval
+    tone = {"faster": "good", "slower": "bad", "no verdict": ""}[entry.verdict]
+    tiles = [
+        Tile(
+            f"{1 / entry.latency_ratio:.2f}×",
+            "speed",
+            f"{1 / high:.2f} to {1 / low:.2f}, {entry.verdict}",
+            tone,
+        ),
+        Tile(
+            percent(candidate.size_bytes / baseline.size_bytes, 0),
+            "of the file size",
+            f"{candidate.size_bytes / 1000:,.0f} of {baseline.size_bytes / 1000:,.0f} kB",
+            "",
+        ),
+    ]
+    if entry.drop_points is not None and entry.mcnemar_p is not None:
+        chance = entry.mcnemar_p >= SIGNIFICANT
+        tone = "" if chance else "bad" if entry.drop_points > 0 else "good"
+        detail = "within chance" if chance else "more than chance"
+        tiles.append(
+            Tile(
+                f"{0 - entry.drop_points:+.2f}",
+                "points of accuracy",
+                f"{detail}, p = {entry.mcnemar_p:.2g}",
+                tone,
+            )
+        )
+    if entry.flips is not None and result.samples:
+        tiles.append(
+            Tile(
+                percent(1 - entry.flips / result.samples),
+                "same answers",
+                f"{entry.flips:,} of {result.samples:,} changed",
+                "",
+            )
+        )
+    return tiles
 
 
 def _distribution(variant: Variant, color: int, axis: Axis) -> Distribution:
@@ -220,7 +301,7 @@ def _front(points: list[Point]) -> str:
     if len(best) < 2:
         return ""
     corners = [f"{best[0].x:.2f},{100 - best[0].y:.2f}"]
-    for before, after in zip(best, best[1:], strict=False):
+    for before, after in itertools.pairwise(best):
         corners += [f"{after.x:.2f},{100 - before.y:.2f}", f"{after.x:.2f},{100 - after.y:.2f}"]
     return " ".join(corners)
 
@@ -238,9 +319,7 @@ def _matrices(result: BenchResult) -> list[Matrix]:
             Matrix(
                 title=variant.model,
                 labels=labels,
-                rows=[
-                    [(count, _shade(count, row)) for count in row] for row in counts
-                ],
+                rows=[[(count, _shade(count, row)) for count in row] for row in counts],
             ),
         )
     return list(matrices.values())
@@ -249,3 +328,22 @@ def _matrices(result: BenchResult) -> list[Matrix]:
 def _shade(count: int, row: list[int]) -> int:
     """Return the shade of a cell in percent; the root keeps the few mistakes visible."""
     return 0 if not count else max(8, round(100 * (count / sum(row)) ** 0.5))
+
+
+def _lanes(result: BenchResult, colors: dict[str, int]) -> list[Lane]:
+    rows = result.profile or []
+    longest = max((node.us for row in rows for node in row.nodes.values()), default=0.0) or 1.0
+    lanes = []
+    for row in rows:
+        bars = []
+        for name, color in colors.items():
+            node = row.nodes.get(name)
+            if node is None:
+                bars.append(Bar(color, 0.0, "", f"{name}: no such node"))
+            else:
+                provider = node.provider.removesuffix("ExecutionProvider")
+                title = f"{name}: {node.operator} on {provider}"
+                length = round(100 * node.us / longest, 2)
+                bars.append(Bar(color, length, microseconds(node.us), title))
+        lanes.append(Lane(row.operator, row.name, bars))
+    return lanes

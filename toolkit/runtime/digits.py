@@ -119,10 +119,16 @@ def _strokes(picture: npt.NDArray[np.uint8]) -> _Strokes:
 
 
 def _separated(pixels: Gray, paper: Any) -> tuple[float, Gray, float, Any]:
-    """Return how well ink and paper part, the ink, its threshold, and the paper."""
+    """Return how believable an idea of the paper is, the ink, its threshold, and the paper.
+
+    Believable, in [0, 1], is Otsu's criterion times the part of the picture's edge that is
+    paper: half a sheet in shadow parts well from the other half, but it reaches the edge, where
+    digits seldom are.
+    """
     ink = np.abs(pixels - paper).max(axis=2)
     threshold, quality = _otsu(ink)
-    return quality, ink, threshold, paper
+    edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    return quality * float(np.mean(edge <= threshold)), ink, threshold, paper
 
 
 def _otsu(ink: Gray) -> tuple[float, float]:
@@ -176,15 +182,25 @@ def _filled(picture: npt.NDArray[np.uint8]) -> list[Gray]:
 
     small = Image.fromarray(picture)
     small.thumbnail((96, 96), Image.Resampling.BOX)
+    smooth = np.asarray(small.filter(ImageFilter.MedianFilter(3)))
     window = max(small.size) // 6 | 1
-    smooth = small.filter(ImageFilter.MedianFilter(3))
-    wide, narrow = ImageFilter.MaxFilter(window), ImageFilter.MinFilter(window)
-    size = picture.shape[1], picture.shape[0]
+    height, width, channels = (*picture.shape, 1)[:3]
     papers = []
-    for first, second in ((wide, narrow), (narrow, wide)):
-        paper = smooth.filter(first).filter(second).resize(size, Image.Resampling.BILINEAR)
-        papers.append(np.asarray(paper, np.float32).reshape(*picture.shape[:2], -1))
+    for first, second in ((np.max, np.min), (np.min, np.max)):
+        paper = Image.fromarray(_windowed(_windowed(smooth, window, first), window, second))
+        wide = paper.resize((width, height), Image.Resampling.BILINEAR)
+        papers.append(np.asarray(wide, np.float32).reshape(height, width, channels))
     return papers
+
+
+def _windowed(values: npt.NDArray[Any], window: int, extreme: Any) -> npt.NDArray[Any]:
+    """Return the maximum or minimum over a square window around each pixel of [H, W, ...]."""
+    for axis in (0, 1):
+        padding = [(0, 0)] * values.ndim
+        padding[axis] = (window // 2, window // 2)
+        padded = np.pad(values, padding, mode="edge")
+        values = extreme(np.lib.stride_tricks.sliding_window_view(padded, window, axis), axis=-1)
+    return values
 
 
 def _without_specks(mask: Mask) -> Mask:

@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,6 +35,7 @@ def create_session(
     provider: Provider = "auto",
     threads: int | None = None,
     optimize: bool = True,
+    configure: Callable[[Any], None] | None = None,
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession`` that runs where it was asked to.
 
@@ -44,6 +45,7 @@ def create_session(
             error when that provider does not start. Nodes that a GPU cannot run stay on the CPU.
         threads: Threads inside one operator; None leaves it to onnxruntime (one per core).
         optimize: Whether onnxruntime may rewrite the graph while it loads it.
+        configure: Called with the ``onnxruntime.SessionOptions`` after all else was set.
 
     Raises:
         ModelError: The file is missing, damaged, no ONNX model, or too new for this onnxruntime.
@@ -71,6 +73,8 @@ def create_session(
         options.intra_op_num_threads = threads
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if configure is not None:
+        configure(options)
     try:
         with _quiet(ort, gpu=len(wanted) > 1):
             session = ort.InferenceSession(source, options, providers=wanted, enable_fallback=0)

@@ -118,7 +118,7 @@ def new_model(source: ModelSource, options: RunOptions, data: Dataset) -> Any:
     import keras
 
     # Layers without a name of their own are numbered; start again at one.
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(options.seed)
     shape = data.training.images[:1].shape[1:]
     if len(shape) == 2:

@@ -64,7 +64,7 @@ def trainings(recipe: ModelRecipe, *, fast: bool, values: Mapping[str, object]) 
         document = base | dict(zip(given, chosen, strict=True))
         if document["optimizer"] != base["optimizer"] and "learning_rate" not in given:
             document["learning_rate"] = None
-        combinations.append(validate(document, Training, "options of train"))
+        combinations.append(validate(document, Training, "train"))
     return combinations
 
 

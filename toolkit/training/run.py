@@ -45,7 +45,7 @@ def steps_per_epoch(subject: Subject, options: RunOptions) -> int:
 
 
 def train_run(
-    subject: Subject, options: RunOptions, name: str, place: Path, prefix: str, advance: Advance
+    subject: Subject, options: RunOptions, name: str, place: Path, number: str, advance: Advance
 ) -> RunResult:
     """Train one run, or finish one that was interrupted.
 
@@ -54,7 +54,7 @@ def train_run(
         options: How.
         name: What sets the run apart; "" for a single one.
         place: Its files are this path with .npz (its state), .keras and .json appended.
-        prefix: Stands before every line about the run.
+        number: Which run it is ("2/6"), or "" for a single one.
         advance: Moves the progress bar; called once for every step of all epochs.
 
     Raises:
@@ -65,13 +65,16 @@ def train_run(
     network = build_network(subject.source, options, subject.data, subject.recipe)
     steps = steps_per_epoch(subject, options)
     counted = 0
+    head = f"{number}  " if number else ""
+    if number:
+        say(f"run {number}  {name}")
 
     def on_batch(epoch: int, loss: float, accuracy: float) -> None:
         nonlocal counted
         counted += 1
         advance(
             1,
-            note=f"{prefix}epoch {epoch + 1}/{options.epochs}"
+            note=f"{head}epoch {epoch + 1}/{options.epochs}"
             f"  loss {loss:.4f}  accuracy {100 * accuracy:.2f} %",
         )
 
@@ -80,7 +83,7 @@ def train_run(
         done = steps * len(history["loss"])
         advance(done - counted)  # epochs that a checkpoint held
         counted = done
-        say(prefix + _epoch_line(history, options.epochs))
+        say(_epoch_line(history, options.epochs))
 
     checkpoint = _append(place, ".npz")
     outcome = train_epochs(
@@ -203,6 +206,7 @@ def _accuracy(data: str, samples: int, top1: float | None) -> dict[str, Any]:
 
 
 def _epoch_line(history: History, epochs: int) -> str:
+    """Return the figures of the last epoch in a line that fits into 80 columns."""
     figures = {name: values[-1] for name, values in history.items()}
     head = f"epoch {len(history['loss'])}/{epochs}"
     if figures["loss"] is None or figures["val_loss"] is None:
@@ -210,8 +214,7 @@ def _epoch_line(history: History, epochs: int) -> str:
     accuracy, validation = (100 * (figures[name] or 0.0) for name in ("accuracy", "val_accuracy"))
     return (
         f"{head}  loss {figures['loss']:.4f}  accuracy {accuracy:.2f} %"
-        f"  validation loss {figures['val_loss']:.4f}  accuracy {validation:.2f} %"
-        f"  {figures['seconds']:.0f} s"
+        f"  validation {figures['val_loss']:.4f}  {validation:.2f} %  {figures['seconds']:.0f} s"
     )
 
 

@@ -12,9 +12,9 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from toolkit.errors import ModelError, RecipeError
@@ -141,9 +141,9 @@ def _parameters(build: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _type_of(default: object) -> Any:
-    """Return the type that a default value implies; without one, a number or text."""
+    """Return the type that a default value implies; without one, a number or else text."""
     if default is inspect.Parameter.empty or default is None:
-        return int | float | str
+        return Annotated[int | float | str, Field(union_mode="left_to_right")]
     if isinstance(default, tuple | list):
         entry = type(default[0]) if default else int
         return tuple[entry, ...]  # type: ignore[valid-type]

@@ -62,34 +62,22 @@ def unfinished(
             cannot be written.
     """
     folder = output.with_name(f"{output.name}.state")
-    found = _matches(folder, plan)
-    if found is not None and found != "":
-        if not force:
-            raise OutputError(
-                f"'{folder}' holds an unfinished training that differs in {found}. Give the same "
-                "options to go on with it, another output, or --force to drop it."
-            )
-        discard(folder)
     try:
         folder.mkdir(exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.") from error
     try:
+        _lock(handle, folder)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                f"'{folder}' is in use by another training; wait for it, or name another output."
-            ) from error
-        if found != "":
-            write_text(folder / PLAN, json.dumps(plan, indent=2))
-        yield folder, found == ""
+            found = _open(folder, plan, force=force)
+            yield folder, found
+        finally:
+            # A folder that holds nothing to go on from says nothing.
+            if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {PLAN}:
+                discard(folder)
     finally:
         os.close(handle)
-        # A folder that holds nothing to go on from says nothing.
-        if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {PLAN}:
-            discard(folder)
 
 
 def discard(folder: Path) -> None:
@@ -123,7 +111,7 @@ def load(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return Checkpoint(
                 model=_group(file, "model"),
                 optimizer=_group(file, "optimizer"),
@@ -140,22 +128,37 @@ def _group(file: Any, name: str) -> Arrays:
     return [file[key] for key in sorted(file.files) if key.startswith(f"{name}/")]
 
 
-def _matches(folder: Path, plan: dict[str, Any]) -> str | None:
-    """Return None when there is no state, "" when it is of this plan, else what differs."""
+def _lock(handle: int, folder: Path) -> None:
+    """Keep other trainings out until this process ends or closes the folder."""
     try:
-        found = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise OutputError(
-                f"'{folder}' is in the way: it is no state of a training. Move it away, or name "
-                "another output."
-            ) from None
-        return None
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise OutputError(
+            f"'{folder}' is in use by another training; wait for it, or name another output."
+        ) from error
+
+
+def _open(folder: Path, plan: dict[str, Any], *, force: bool) -> bool:
+    """Make the folder that of a plan; tell whether it holds a state of it."""
+    entries = list(folder.iterdir())
+    try:
+        found = json.loads((folder / PLAN).read_text(encoding="utf-8")) if entries else plan
     except (OSError, ValueError) as error:
         raise OutputError(
-            f"'{folder}' is in the way and is no state of a training ({error}). Remove it."
+            f"'{folder}' is in the way: it is no state of a training. Move it away, or name "
+            "another output."
         ) from error
-    return ", ".join(_differences(found, plan))
+    differences = _differences(found, plan)
+    if differences and not force:
+        raise OutputError(
+            f"'{folder}' holds an unfinished training that differs in {', '.join(differences)}. "
+            "Give the same options to go on with it, another output, or --force to drop it."
+        )
+    if differences:
+        for entry in entries:
+            entry.unlink()
+    write_text(folder / PLAN, json.dumps(plan, indent=2))
+    return bool(entries) and not differences
 
 
 def _differences(found: Any, plan: dict[str, Any]) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """`train`: one run, or every combination of options; the best by validation data is kept."""
 
 import dataclasses
+import gc
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
@@ -91,8 +92,8 @@ def train(
     subject = Subject(source, recipe, _load(str(data or recipe.data.name)))
     if len(every) > 1:
         check_others(places, force=force)
-        for options in every:  # an impossible one is told before the first is trained
-            build_network(source, options, subject.data, recipe)
+    for options in every:  # an impossible one is told before the first is trained
+        build_network(source, options, subject.data, recipe)
 
     plan = _plan(subject, every)
     with state.unfinished(places.model, plan, force=force) as (folder, found):
@@ -154,13 +155,14 @@ def _train_all(subject: Subject, every: Sequence[RunOptions], folder: Path) -> l
     results = []
     with progress("Training", sum(steps)) as advance:
         for index, options in enumerate(every):
-            prefix = f"{index + 1}/{len(every)} {titles[index]}: " if len(every) > 1 else ""
+            number = f"{index + 1}/{len(every)}" if len(every) > 1 else ""
             result = read_run(places[index])
             if result is None:
-                result = train_run(subject, options, titles[index], places[index], prefix, advance)
+                result = train_run(subject, options, titles[index], places[index], number, advance)
             else:
                 advance(steps[index])
             results.append(result)
+            gc.collect()  # Keras' models are full of cycles; the last one need not stay in memory
     return results
 
 

@@ -1,0 +1,144 @@
+"""What `export` refuses before TensorFlow is started."""
+
+import json
+import os
+import zipfile
+
+import pytest
+
+from toolkit.errors import ModelError
+from toolkit.exporting.sources import check_source, refuse_code
+
+LAYER = {"module": "keras.layers", "class_name": "Dense", "config": {"name": "dense"}}
+MODEL = {"module": "keras", "class_name": "Sequential", "config": {"layers": [LAYER]}}
+METADATA = {"keras_version": "3.15.1"}
+
+
+def write(
+    path, config=MODEL, metadata=METADATA, weights=b"weights", compression=zipfile.ZIP_STORED
+):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", json.dumps(metadata))
+        if weights is not None:
+            archive.writestr("model.weights.h5", weights)
+    return path
+
+
+def with_layer(**entry):
+    return {**MODEL, "config": {"layers": [LAYER, {"config": {"name": "odd"}, **entry}]}}
+
+
+def test_a_keras_file_is_told_by_its_content(tmp_path):
+    assert check_source(write(tmp_path / "model.bin")) == "keras"
+
+
+def test_an_hdf5_file_is_told_by_its_content(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n and more")
+
+    assert check_source(path) == "h5"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.keras", b"", "is empty"),
+        ("text.keras", b"hello", "is no Keras model"),
+        ("cut.keras", b"PK\x03\x04 and not much more", "cut off or damaged"),
+        ("model.onnx", b"\x08\x08", "is an ONNX file already"),
+        ("model.tflite", b"\x1c\x00\x00\x00TFL3", "is a TensorFlow Lite file"),
+        ("picture.h5", b"\x89PNG\r\n\x1a\n", "is no Keras model"),
+    ],
+)
+def test_a_foreign_file_is_named(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=message) as caught:
+        check_source(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelError, match="does not exist"):
+        check_source(tmp_path / "nowhere.keras")
+
+
+def test_a_directory_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="is a directory"):
+        check_source(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_refused(tmp_path):
+    path = write(tmp_path / "model.keras")
+    path.chmod(0)
+
+    with pytest.raises(ModelError, match="cannot be read: Permission denied"):
+        check_source(path)
+
+
+def test_an_archive_that_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "nothing here")
+
+    with pytest.raises(ModelError, match="without 'config.json'"):
+        check_source(path)
+
+
+def test_an_archive_without_weights_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="holds no weights"):
+        check_source(write(tmp_path / "model.keras", weights=None))
+
+
+def test_weights_that_expand_beyond_reason_are_not_opened(tmp_path):
+    path = write(
+        tmp_path / "bomb.keras", weights=bytes(100 * 2**20), compression=zipfile.ZIP_DEFLATED
+    )
+
+    with pytest.raises(ModelError, match="would expand to 100 MiB"):
+        check_source(path)
+
+
+def test_a_file_of_keras_2_is_told_apart(tmp_path):
+    path = write(tmp_path / "old.keras", metadata={"keras_version": "2.15.0"})
+
+    with pytest.raises(ModelError, match=r"was saved by Keras 2\.15\.0"):
+        check_source(path)
+
+
+REFUSED = {
+    "a Lambda layer": with_layer(module="keras.layers", class_name="Lambda"),
+    "a lambda as activation": with_layer(
+        module="keras.layers",
+        class_name="Dense",
+        config={"name": "odd", "activation": {"class_name": "__lambda__", "config": {}}},
+    ),
+    "a class of somebody's module": with_layer(module="os", class_name="system"),
+    "a class of the main program": with_layer(module="__main__", class_name="MyLayer"),
+    "a registered class": with_layer(
+        module=None, class_name="MyLayer", registered_name="mine>MyLayer"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_code_is_refused_by_the_name_of_the_layer(name):
+    with pytest.raises(ModelError, match="the layer 'odd'"):
+        refuse_code(REFUSED[name], "model.keras")
+
+
+def test_losses_and_metrics_do_not_matter():
+    compiled = {"loss": {"module": "mine", "class_name": "MyLoss", "config": {}}}
+
+    refuse_code({**MODEL, "compile_config": compiled}, "model.keras")
+
+
+def test_the_functions_and_tuples_of_keras_pass():
+    activation = {"module": "builtins", "class_name": "function", "config": "relu"}
+    shape = {"class_name": "__tuple__", "items": [3, 3]}
+    config = {"name": "dense", "activation": activation, "kernel_size": shape}
+
+    refuse_code(with_layer(module="keras.layers", class_name="Dense", config=config), "m.keras")

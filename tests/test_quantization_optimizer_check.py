@@ -1,0 +1,57 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from quantization_models import initializer, tensor, weights
+
+from toolkit.contract import InputSpec
+from toolkit.errors import CheckFailedError
+from toolkit.quantization.optimizer_check import check_optimizer, difference_steps
+from toolkit.quantization.samples import Samples
+
+
+def padded_pooling(value: float) -> onnx.ModelProto:
+    """Conv -> Pad -> MaxPool; onnxruntime joins a padding with 0 into the pooling, wrongly."""
+    node = helper.make_node
+    graph = helper.make_graph(
+        [
+            node("Conv", ["x", "w"], ["c"], "conv"),
+            node("Pad", ["c", "pads", "value"], ["p"], "pad"),
+            node("MaxPool", ["p"], ["y"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        ],
+        "test",
+        [tensor("x", ["n", 1, 6, 6])],
+        [tensor("y", ["n", 4, 4, 4])],
+        [
+            initializer("w", -np.abs(weights((4, 1, 1, 1)))),
+            initializer("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)),
+            initializer("value", np.float32(value)),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def samples() -> Samples:
+    values = np.random.default_rng(0).random((100, 1, 6, 6)).astype(np.float32)
+    return Samples((InputSpec("x", "float32", ("n", 1, 6, 6)),), {"x": values})
+
+
+def test_a_model_that_the_optimizer_keeps_passes(samples: Samples) -> None:
+    found = check_optimizer(padded_pooling(1e-30), samples, "y", "m.onnx")
+    assert found.samples == 64
+    assert found.steps < 1e-3
+
+
+def test_an_optimizer_that_changes_the_answer_is_named(samples: Samples) -> None:
+    with pytest.raises(CheckFailedError, match="optimizer at fault: Pad_Fusion") as caught:
+        check_optimizer(padded_pooling(0.0), samples, "y", "m.onnx")
+    assert "'m.onnx'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_step_is_one_of_255_of_the_range() -> None:
+    plain = np.array([[0.0, 10.0]], np.float32)
+    assert difference_steps(plain, plain) == 0
+    assert difference_steps(plain, plain + np.float32(10 / 255)) == pytest.approx(1, rel=1e-5)
+    assert difference_steps(plain, np.array([[np.nan, 10.0]], np.float32)) > 1e6
