@@ -84,7 +84,7 @@ def test_an_archive_that_is_no_model_is_refused(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "nothing here")
 
-    with pytest.raises(ModelError, match="without 'config.json'"):
+    with pytest.raises(ModelError, match=r"without 'config\.json'"):
         check_source(path)
 
 

@@ -9,6 +9,11 @@ from toolkit.contract import Color, Contract, ImageSpec, InputSpec, OutputSpec
 from toolkit.quantization import quantize
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def classifier(path: Path, color: Color, matrix: np.ndarray, bias: np.ndarray) -> Path:
     """Scores = mean of each channel times a matrix, of float32 pictures [N, 8, 8, C]."""
     node = helper.make_node

@@ -6,7 +6,12 @@ from quantization_models import initializer, tensor, weights
 
 from toolkit.contract import InputSpec
 from toolkit.errors import CheckFailedError
-from toolkit.quantization.optimizer_check import check_optimizer, difference_steps
+from toolkit.quantization.optimizer_check import (
+    OptimizerCheck,
+    check_optimizer,
+    difference_steps,
+)
+from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Samples
 
 
@@ -38,14 +43,16 @@ def samples() -> Samples:
 
 
 def test_a_model_that_the_optimizer_keeps_passes(samples: Samples) -> None:
-    found = check_optimizer(padded_pooling(1e-30), samples, "y", "m.onnx")
+    model = padded_pooling(1e-30)
+    found = check_optimizer(model, Runner(model, ["y"]), samples, "m.onnx")
     assert found.samples == 64
     assert found.steps < 1e-3
 
 
 def test_an_optimizer_that_changes_the_answer_is_named(samples: Samples) -> None:
     with pytest.raises(CheckFailedError, match="optimizer at fault: Pad_Fusion") as caught:
-        check_optimizer(padded_pooling(0.0), samples, "y", "m.onnx")
+        reference = Runner(padded_pooling(1e-30), ["y"])
+        check_optimizer(padded_pooling(0.0), reference, samples, "m.onnx")
     assert "'m.onnx'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -55,3 +62,10 @@ def test_a_step_is_one_of_255_of_the_range() -> None:
     assert difference_steps(plain, plain) == 0
     assert difference_steps(plain, plain + np.float32(10 / 255)) == pytest.approx(1, rel=1e-5)
     assert difference_steps(plain, np.array([[np.nan, 10.0]], np.float32)) > 1e6
+
+
+@pytest.mark.parametrize(
+    ("steps", "of_noise", "passed"), [(0.9, 9, True), (5, 0.4, True), (5, 0.6, False)]
+)
+def test_roundings_of_many_layers_may_add_up(steps: float, of_noise: float, passed: bool) -> None:
+    assert OptimizerCheck(1, steps, of_noise).passed is passed

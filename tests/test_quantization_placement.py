@@ -17,6 +17,11 @@ from toolkit.quantization.relu_after_pool import relu_after_pool
 from toolkit.quantization.unfused import unfused
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def placed(path: Path, **recipe: object) -> Placement:
     model = ir.load(path)
     infer_shapes(model)
@@ -188,6 +193,48 @@ def test_a_residual_network_has_no_conversion_inside(tmp_path: Path) -> None:
     assert types.count("QuantizeLinear") == 1  # at the float input
     assert "DequantizeLinear" not in types
     assert {"QLinearConv", "QLinearAdd", "QLinearGlobalAveragePool", "QGemm"} <= set(types)
+
+
+def two_branches(path: Path, factor: float) -> Path:
+    """Conv -> MaxPool and Conv * factor -> MaxPool, concatenated, then Conv."""
+    node = helper.make_node
+    weight = weights((4, 4, 3, 3), 1)
+    return save(
+        path,
+        [
+            node("Conv", ["x", "w1"], ["c1"], "one"),
+            node("MaxPool", ["c1"], ["p1"], "pool_one", kernel_shape=[2, 2]),
+            node("Conv", ["x", "w2"], ["c2"], "two"),
+            node("MaxPool", ["c2"], ["p2"], "pool_two", kernel_shape=[2, 2]),
+            node("Concat", ["p1", "p2"], ["joined"], "concat", axis=1),
+            node("Conv", ["joined", "w3"], ["y"], "last"),
+        ],
+        [tensor("x", ["n", 4, 8, 8])],
+        [tensor("y", ["n", 2, 3, 3])],
+        [
+            initializer("w1", weight),
+            initializer("w2", (weight * factor).astype(np.float32)),
+            initializer("w3", weights((2, 8, 3, 3), 2)),
+        ],
+    )
+
+
+@pytest.mark.parametrize(("factor", "shared"), [(0.7, True), (0.2, False)])
+def test_concatenated_branches_share_a_scale_unless_one_would_lose_bits(
+    tmp_path: Path, factor: float, shared: bool
+) -> None:
+    path = two_branches(tmp_path / "m.onnx", factor)
+    feeds = [{"x": np.random.default_rng(0).normal(size=(50, 4, 8, 8)).astype(np.float32)}]
+    result = quantize(path, tmp_path / "q.onnx", data=feeds)
+    assert len(result.int8_nodes) == 6
+    scales = {
+        entry.name: float(onnx.numpy_helper.to_array(entry))
+        for entry in onnx.load(result.path).graph.initializer
+        if entry.name in ("c1_scale", "c2_scale", "joined_scale")
+    }
+    assert (len(set(scales.values())) == 1) is shared
+    assert result.test is not None
+    assert result.test.sqnr_db > 30
 
 
 def test_nodes_that_run_in_float_after_all_are_found() -> None:

@@ -12,6 +12,11 @@ from toolkit.errors import ModelError
 from toolkit.quantization import QuantizeResult, quantize
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def rewritten(path: Path, model: onnx.ModelProto, **options: Any) -> Path:
     target = path.with_name(f"changed_{path.name}")
     onnx.save(model, target, **options)

@@ -15,6 +15,11 @@ from toolkit.errors import CheckFailedError, DataError, ModelError, OutputError
 from toolkit.quantization import quantize
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return cnn(tmp_path / "cnn.onnx")
@@ -45,7 +50,7 @@ def test_no_conversion_of_pixels_is_left(model: Path, data: Path) -> None:
     graph = onnx.load(quantize(model, model.with_name("int8.onnx"), data=data).path).graph
     assert "Mul" not in {node.op_type for node in graph.node}
     readers = [node.op_type for node in graph.node if "image" in node.input]
-    assert readers == ["Transpose"]
+    assert readers == ["Reshape"]  # one channel: no values move
 
 
 def test_relu_is_absorbed_in_the_range_of_the_layer_before_it(model: Path, data: Path) -> None:
@@ -118,8 +123,18 @@ def test_the_file_carries_contract_provenance_and_evidence(model: Path, data: Pa
     )
     assert step["data"]["name"] == str(data)
     assert len(step["data"]["sha256"]) == len(step["sha256"]) == 64
-    assert contract.evidence[-1]["agreement"] == result.to_dict()["agreement"]
+    accuracy, optimizer = contract.evidence[-2:]
+    assert accuracy["agreement"] == result.to_dict()["agreement"]
+    assert (optimizer["check"], optimizer["samples"]) == ("optimizer", 13)
     assert contract.inputs[0].dtype == "uint8"
+
+
+def test_every_initializer_is_used(model: Path, data: Path) -> None:
+    for recipe in ("int8", "int8-qoperator", "int8-dynamic"):
+        path = quantize(model, model.with_name("q.onnx"), data=data, recipe=recipe, force=True).path
+        graph = onnx.load(path).graph
+        used = {name for node in graph.node for name in node.input}
+        assert {entry.name for entry in graph.initializer} <= used
 
 
 def test_opset_and_ir_version_of_the_source_stay(model: Path, data: Path) -> None:

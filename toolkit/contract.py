@@ -114,6 +114,15 @@ class Contract:
     evidence: tuple[dict[str, Any], ...] = ()
     assumed: bool = dataclasses.field(default=False, compare=False)
 
+    @property
+    def training_data(self) -> str | None:
+        """The name or path of the dataset that the model was trained on, as provenance tells."""
+        for step in reversed(self.provenance):
+            data = step.get("data") if step.get("step") == "train" else None
+            if isinstance(data, dict) and isinstance(data.get("name"), str):
+                return str(data["name"])
+        return None
+
     def with_step(self, step: dict[str, Any], *checks: dict[str, Any]) -> "Contract":
         """Return this contract with one more step of provenance and the checks that it made."""
         return dataclasses.replace(

@@ -24,6 +24,7 @@ from toolkit.exporting.sources import check_source, read_contract
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.recipes import find_model
 from toolkit.reporting import terminal
+from toolkit.runtime.feeding import to_batch
 
 OPSETS = range(11, 19)  # what tf2onnx 1.17 writes
 IR_VERSION = 8  # read by every onnxruntime since 1.10
@@ -130,6 +131,9 @@ def export(
     child.require_tensorflow()
     known = read_contract(source, kind)
     dataset, images = _images(data, known)
+    if known is not None and images is not None:
+        # Data that does not fit is found here in no time, and in the child after 5 seconds.
+        to_batch(images[:1], exported_inputs(known.inputs, input)[0])
     with (
         terminal.progress(f"export {source.name}", None) as advance,
         child.workshop() as folder,
@@ -196,7 +200,7 @@ def _images(
     """Return the name of the dataset and samples of its training data, or None twice."""
     if data is not None:
         return str(data), _samples(str(data))
-    trained_on = None if contract is None else _trained_on(contract)
+    trained_on = None if contract is None else contract.training_data
     if trained_on is None:
         return None, None
     try:
@@ -204,16 +208,6 @@ def _images(
     except DataError as error:
         terminal.note(f"Comparing on random samples alone: {error}")
         return None, None
-
-
-def _trained_on(contract: Contract) -> str | None:
-    """Return the name of the dataset that the model was trained on, or None."""
-    for step in reversed(contract.provenance):
-        data = step.get("data")
-        name = data.get("name") if isinstance(data, dict) else data
-        if isinstance(name, str):
-            return name
-    return None
 
 
 def _samples(data: str) -> npt.NDArray[Any]:

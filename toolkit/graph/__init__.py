@@ -37,8 +37,8 @@ PASSES: dict[str, Callable[[ir.Model], int]] = {
     "fold_batch_norm": fold_batch_norm.fold_batch_norm,
     "gemm": gemm.gemm,
     "guard_pad_maxpool": guard_pad_maxpool.guard_pad_maxpool,
-    "remove_unused": remove_unused.remove_unused,
     "trim_borders": trim_borders.trim_borders,
+    "remove_unused": remove_unused.remove_unused,
 }
 
 

@@ -1,6 +1,6 @@
 """Builds the quantized graph: prepare, place, calibrate, rewrite, and look at what came of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -16,6 +16,7 @@ from toolkit.quantization.recipe import Recipe
 from toolkit.quantization.relu_after_pool import relu_after_pool
 from toolkit.quantization.rewriting import activations, quantize_dynamic, quantize_static
 from toolkit.quantization.samples import Data
+from toolkit.quantization.share_scales import share_scales
 from toolkit.quantization.unfused import unfused
 
 _ATTEMPTS = 4  # each puts nodes back that onnxruntime left unfused; nearly always the first is all
@@ -79,14 +80,15 @@ def _static(source: Path, data: Data, recipe: Recipe) -> Built:
         infer_shapes(model)
         ranges = calibrate(
             ir.to_proto(model),
-            activations(model, placement),
+            activations(model, placement, recipe),
             data.calibration,
             recipe.calibration,
             recipe.activations,
             samples_key=data.key,
         )
+        ranges = replace(ranges, ranges=share_scales(model, placement.int8, ranges.ranges))
         quantized = quantize_static(model, placement, ranges.ranges, recipe)
-        left = unfused(quantized, placement.int8) if recipe.format == "qdq" else []
+        left = _unfused(model, placement, ranges, recipe)
         if not left:
             break
         excluded.update(dict.fromkeys(left, "onnxruntime has no int8 kernel for it here"))
@@ -106,6 +108,19 @@ def _static(source: Path, data: Data, recipe: Recipe) -> Built:
         ranges_grew=ranges.growth,
         warnings=_calibration_warnings(ranges),
     )
+
+
+def _unfused(model: ir.Model, placement: Placement, ranges: Ranges, recipe: Recipe) -> list[str]:
+    """Return the nodes that onnxruntime would run in float after all.
+
+    On x86 onnxruntime joins nodes with int8 activations only where it can turn them into uint8,
+    which says nothing about ARM; so the same graph with uint8 activations is judged.
+    """
+    if recipe.format != "qdq":
+        return []
+    activations_uint8 = recipe.activations.model_copy(update={"type": "uint8"})
+    twin = recipe.model_copy(update={"activations": activations_uint8})
+    return unfused(quantize_static(model, placement, ranges.ranges, twin), placement.int8)
 
 
 def _dynamic(source: Path, recipe: Recipe) -> Built:

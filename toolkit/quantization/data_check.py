@@ -37,11 +37,25 @@ def warnings_about(
     probe = data.calibration.head(_PROBED)
     feed = probe.feed(slice(0, _PROBED))
     found = [text for spec in contract.inputs for text in _about_values(spec, feed[spec.name])]
-    if test.top1_float is not None and contract.outputs:
-        classes = contract.outputs[0].shape[-1]
-        if isinstance(classes, int) and classes > 1 and _is_lost(test.top1_float, classes):
-            found.append(_explain(test.top1_float, data, contract, reference))
+    if test.top1_float is None:
+        return found + [
+            text for spec in contract.inputs for text in _about_scale(spec, feed[spec.name])
+        ]
+    classes = contract.outputs[0].shape[-1]
+    if isinstance(classes, int) and classes > 1 and _is_lost(test.top1_float, classes):
+        found.append(_explain(test.top1_float, data, contract, reference))
     return found
+
+
+def _about_scale(spec: InputSpec, values: npt.NDArray[Any]) -> list[str]:
+    """Without labels, nothing but the values tells that pixels were not divided."""
+    if spec.dtype != "float32" or spec.image is None or values.min() < 0 or values.max() <= 32:
+        return []
+    text = (
+        f"'{spec.name}' was fed values up to {float(values.max()):g} as they are; if the model was "
+        "trained on pixels/255, divide them, or export it with preprocessing."
+    )
+    return [text]
 
 
 def _about_values(spec: InputSpec, values: npt.NDArray[Any]) -> list[str]:
@@ -52,12 +66,6 @@ def _about_values(spec: InputSpec, values: npt.NDArray[Any]) -> list[str]:
         return [f"All calibration samples of '{spec.name}' are equal."]
     if spec.dtype == "uint8" and high <= 1:
         return [f"The pixels of '{spec.name}' are 0 and 1 alone; the model takes 0 to 255."]
-    if spec.dtype == "float32" and spec.image is not None and high > 32 and low >= 0:
-        text = (
-            f"'{spec.name}' was fed values up to {high:g} as they are; if the model was trained on "
-            "pixels/255, divide them, or export it with preprocessing."
-        )
-        return [text]
     return []
 
 

@@ -1,9 +1,10 @@
 """Checks that onnxruntime's optimizer does not change the quantized model's answer.
 
 The same file runs with all optimizations and with none. Joining operators into int8 kernels may
-round an activation the other way now and then; more than that is an error of an optimizer pass
-(https://github.com/microsoft/onnxruntime/issues/27845 is one), and another runtime or another
-version would give other answers.
+round an activation the other way now and then, and in a deep network such roundings add up: they
+stay within one step of the output, or well below what quantization itself cost. More than that is
+an error of an optimizer pass (https://github.com/microsoft/onnxruntime/issues/27845 is one), and
+another version of the runtime would give other answers.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from toolkit.runtime.session import import_onnxruntime
 
 _SAMPLES = 64
 _STEPS = 255  # an output step: the output's range in 8-bit codes
+_OF_NOISE = 0.5  # roundings may add this part of the quantization noise, as root mean square
 
 
 @dataclass(frozen=True)
@@ -30,33 +32,55 @@ class OptimizerCheck:
     Attributes:
         samples: Samples that were run.
         steps: Largest difference, in steps of 1/255 of the output's range.
+        of_noise: Root mean square of the difference, as a part of that of the quantization
+            noise.
     """
 
     samples: int
     steps: float
+    of_noise: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is one of rounding."""
+        return self.steps <= 1 or self.of_noise <= _OF_NOISE
 
 
 def check_optimizer(
-    model: onnx.ModelProto, samples: Samples, output: str, source: str
+    model: onnx.ModelProto, reference: Runner, samples: Samples, source: str
 ) -> OptimizerCheck:
-    """Compare the model with all optimizations and with none.
+    """Compare the quantized model with all optimizations and with none.
 
     Args:
         model: The quantized model.
+        reference: The float model; its first output is compared.
         samples: What to run; the first 64.
-        output: Name of the output to compare.
         source: The float model's name, for the message.
 
     Raises:
-        CheckFailedError: They differ by more than one step; the message names the optimizer.
+        CheckFailedError: They differ by more than rounding; the message names the optimizer.
     """
     few = samples.head(_SAMPLES)
+    output = reference.outputs[0]
+    exact = reference.run_all(few)[0]
     plain = Runner(model, [output], optimize=False).run_all(few)[0]
-    optimized = Runner(model, [output]).run_all(few)[0]
-    steps = difference_steps(plain, optimized)
-    if steps > 1:
-        _fail(model, few, output, source, plain, steps)
-    return OptimizerCheck(len(few), steps)
+    found = _compare(exact, plain, Runner(model, [output]).run_all(few)[0])
+    if not found.passed:
+        _fail(model, few, output, source, (exact, plain), found)
+    return found
+
+
+def _compare(
+    exact: npt.NDArray[Any], plain: npt.NDArray[Any], optimized: npt.NDArray[Any]
+) -> OptimizerCheck:
+    noise, moved = _rms(exact, plain), _rms(plain, optimized)
+    of_noise = moved / noise if noise else float("inf") if moved else 0.0
+    return OptimizerCheck(len(plain), difference_steps(plain, optimized), of_noise)
+
+
+def _rms(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    difference = one.astype(np.float64) - other.astype(np.float64)
+    return float(np.sqrt(np.mean(np.nan_to_num(difference, nan=np.inf) ** 2)))
 
 
 def difference_steps(plain: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
@@ -73,23 +97,26 @@ def _fail(
     samples: Samples,
     output: str,
     source: str,
-    plain: npt.NDArray[Any],
-    steps: float,
+    expected: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    check: OptimizerCheck,
 ) -> None:
+    exact, plain = expected
     runner = Runner(model, [output], optimize=False)
     feeds = list(samples.feeds(runner.fixed_batch or _SAMPLES))
 
     def is_right(session: Any) -> bool:
         found = [session.run([output], feed)[0] for feed in feeds if _whole(feed, runner)]
-        joined = np.concatenate(found) if found else plain[:0]
-        return difference_steps(plain[: len(joined)], joined) <= 1
+        if not found:
+            return False
+        joined = np.concatenate(found)
+        return _compare(exact[: len(joined)], plain[: len(joined)], joined).passed
 
     guilty = guilty_optimizers(bytes(model.SerializeToString()), is_right)
     who = ", ".join(guilty) or "no single pass"
     raise CheckFailedError(
         f"'{source}': the quantized model gives other answers with onnxruntime "
-        f"{import_onnxruntime().__version__}'s optimizations than without, by {steps:.1f} of 255 "
-        f"steps (optimizer at fault: {who}); nothing was written. Keep the layers around it in "
+        f"{import_onnxruntime().__version__}'s optimizations than without, by {check.steps:.1f} of "
+        f"255 steps (optimizer at fault: {who}); nothing was written. Keep the layers around it in "
         "float with a recipe's [nodes] exclude, or take the recipe int8-qoperator."
     )
 

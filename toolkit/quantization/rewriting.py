@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from toolkit.graph.editing import constant, sole_use
 from toolkit.quantization.placement import Placement
@@ -25,10 +26,10 @@ from toolkit.runtime.session import import_onnxruntime
 _INFERRED = ("onnx.infer", "onnxruntime.quant")
 
 
-def activations(model: ir.Model, placement: Placement) -> list[str]:
+def activations(model: ir.Model, placement: Placement, recipe: Recipe) -> list[str]:
     """Return the names of the activations that need a range of their own."""
     chosen = set(placement.int8)
-    absorbed = set(_absorbed(model, chosen))
+    without = {*_absorbed(model, chosen), *_float_scores(model, placement, recipe)}
     names: dict[str, None] = {}
     for node in model.graph:
         if node.name not in chosen:
@@ -39,7 +40,7 @@ def activations(model: ir.Model, placement: Placement) -> list[str]:
                 value is not None
                 and value.name
                 and value.dtype == ir.DataType.FLOAT
-                and value.name not in absorbed
+                and value.name not in without
                 and constant(value) is None
                 and (producer is None or producer.op_type != "DequantizeLinear")
             ):
@@ -68,6 +69,9 @@ def quantize_static(
     types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     absorbed = _absorbed(model, set(placement.int8))
     complete = {**ranges, **{before: ranges[after] for before, after in absorbed.items()}}
+    scores = _float_scores(model, placement, recipe)
+    # The quantizer wants a range for these too; what it makes of it is removed below.
+    complete.update(dict.fromkeys(scores, (0.0, 1.0)))
     if recipe.format == "qoperator":
         complete.update(_pixel_ranges(model))
     data = {
@@ -95,11 +99,9 @@ def quantize_static(
             quantized = ONNXQuantizer(
                 proto, *flags, QuantizationMode.QLinearOps, True, *shared
             ).quantize_model()
-    if recipe.format == "qdq":
-        for name in placement.last_layers:
-            node = next(node for node in model.graph if node.name == name)
-            _keep_float(quantized, str(node.outputs[0].name))
-    else:
+    for name in scores:
+        _keep_float(quantized, name)
+    if recipe.format == "qoperator":
         _drop_double_conversions(quantized)
     return _finished(quantized)
 
@@ -153,6 +155,14 @@ def _absorbed(model: ir.Model, chosen: set[str]) -> dict[str, str]:
         and (producer := source.producer()) is not None
         and producer.name in chosen
     }
+
+
+def _float_scores(model: ir.Model, placement: Placement, recipe: Recipe) -> list[str]:
+    """Return the outputs of int8 layers that stay float32 (in QDQ form)."""
+    if recipe.format != "qdq":
+        return []
+    last = set(placement.last_layers)
+    return [str(node.outputs[0].name) for node in model.graph if node.name in last]
 
 
 def _pixel_ranges(model: ir.Model) -> dict[str, Range]:
@@ -234,6 +244,8 @@ def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with its nodes in order, as ONNX demands, without the quantizer's notes."""
     ordered = ir.from_proto(model)
     ordered.graph.sort()
+    # Scales of what was removed; onnxruntime would print a warning for each.
+    RemoveUnusedNodesPass()(ordered)
     ordered.metadata_props.pop(_INFERRED[0], None)
     result = ir.to_proto(ordered)
     # Shapes and types that the quantizer noted for tensors that are gone since.

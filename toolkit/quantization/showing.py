@@ -11,7 +11,7 @@ def show(result: QuantizeResult) -> None:
     written = f"{result.path}  (recipe {result.recipe}, {result.seconds:.1f} s)"
     pairs = [("written", written), ("size", size), *_accuracy(result)]
     if result.optimizer is not None:
-        moved = f"moves the answer by {result.optimizer.steps:.2g} of 255 steps at most"
+        moved = f"onnxruntime's moves the answer by {result.optimizer.steps:.2g} of 255 steps"
         pairs.append(("optimizer", moved))
     if result.ranges_grew is not None:
         grew = f"{100 * result.ranges_grew:.1f} %"

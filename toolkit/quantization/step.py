@@ -169,9 +169,7 @@ def quantize(
     test = optimizer = None
     warnings = list(built.warnings)
     if loaded is not None:
-        optimizer = check_optimizer(
-            built.model, loaded.validation, contract.outputs[0].name, str(source)
-        )
+        optimizer = check_optimizer(built.model, reference, loaded.validation, str(source))
         test = compare(reference, candidate, loaded.test, contract.outputs[0], "measuring accuracy")
         warnings += warnings_about(test, loaded, contract, reference)
 
@@ -227,7 +225,7 @@ def _data(
     data: InputData | None, contract: Contract, recipe: Recipe, count: int, seed: int
 ) -> Data | None:
     if data is None:
-        data = _trained_on(contract)
+        data = contract.training_data
     if data is None:
         if recipe.method == "dynamic":
             return None
@@ -236,16 +234,6 @@ def _data(
             "Name a dataset with --data, or take the recipe int8-dynamic, which needs none."
         )
     return from_data(data, contract, count=count, seed=seed)
-
-
-def _trained_on(contract: Contract) -> str | None:
-    """Return the name of the dataset in the model's provenance, or None."""
-    for step in reversed(contract.provenance):
-        data = step.get("data")
-        name = data.get("name") if isinstance(data, dict) else data
-        if isinstance(name, str):
-            return name
-    return None
 
 
 def _require(comparison: Comparison, budget: float, source: Path, recipe: str) -> None:
@@ -276,6 +264,7 @@ def _optimizer_evidence(optimizer: OptimizerCheck) -> dict[str, Any]:
         "onnxruntime": onnxruntime_version(),
         "samples": optimizer.samples,
         "steps": optimizer.steps,
+        "of_noise": _finite(optimizer.of_noise),
     }
 
 
@@ -306,6 +295,6 @@ def _accuracy(comparison: Comparison | None) -> dict[str, float] | None:
     }
 
 
-def _finite(decibels: float) -> float | None:
+def _finite(ratio: float) -> float | None:
     """Return a number that JSON can hold: equal outputs have no finite ratio."""
-    return round(decibels, 2) if abs(decibels) != float("inf") else None
+    return round(ratio, 4) if abs(ratio) != float("inf") else None

@@ -54,7 +54,7 @@ def entropy(counts: Counts, centers: Centers, full: Range) -> Range:
     width = float(centers[1] - centers[0])
     used = int(np.ceil(max(-low, high) / width))
     best, threshold = np.inf, max(-low, high)
-    for end in range(codes, used + 1, max(1, used // 512)):
+    for end in range(codes, used + 1, max(1, used // 128)):
         reference = magnitudes[:end].copy()
         coarse = _at_resolution(reference, codes)
         reference[-1] += magnitudes[end:].sum()

@@ -22,8 +22,7 @@ def print_table(
 
     Cells are taken as they are: brackets in a file name are no markup.
     """
-    table = Table(title=title, box=None, show_header=header is not None, pad_edge=False)
-    table.title_justify = "left"
+    table = Table(box=None, show_header=header is not None, pad_edge=False)
     for index in range(max(map(len, rows), default=len(header or ()))):
         name = header[index] if header else ""
         table.add_column(Text(name), justify="left" if index in left else "right", overflow="fold")
@@ -33,6 +32,8 @@ def print_table(
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
+    if title:
+        console.print(Text(title, style="bold"))
     console.print(table)
 
 

@@ -1,4 +1,7 @@
-/* Runs the model on tensors from files: main INPUT.bin..., one file per input, raw values. */
+/*
+ * Runs the model on tensors from files: main INPUT.bin..., one per input. A file holds raw values;
+ * what comes after the first sample is left alone.
+ */
 #include "model.h"
 
 #include <stdio.h>

@@ -69,6 +69,7 @@ function showAnswer(rows) {
   const best = rows.map((row) => row.indexOf(Math.max(...row)));
   const sure = `${(100 * rows[0][best[0]]).toFixed(1)} %`;
   get("answer").textContent = names[best[0]];
+  get("answer").classList.toggle("wordy", names[best[0]].length > 3);
   get("sure").textContent = sure;
   best.forEach((index, model) => {
     get(`answer-${model}`).textContent = names[index];

@@ -13,6 +13,7 @@ export class Bars {
     this.#labels = labels;
     this.#classifies = classifies;
     this.#ranked = labels.length > ROWS + 2;
+    table.classList.toggle("wordy", labels.some((label) => label.length > 3));
     const head = table.createTHead().insertRow();
     head.append(cell("th", "class", "class"));
     for (const [index, model] of models.entries()) {
@@ -26,6 +27,7 @@ export class Bars {
     this.#rows = Array.from({ length: count }, (_, index) => {
       const row = body.insertRow();
       const name = cell("th", "class", labels[index]);
+      name.title = labels[index];
       name.scope = "row";
       row.append(name);
       const cells = models.map((_model, model) => {
@@ -45,7 +47,7 @@ export class Bars {
     const largest = Math.max(...rows.flat().map(Math.abs), 1e-9);
     this.#rows.forEach(({ row, name, cells }, place) => {
       const index = order[place];
-      name.textContent = this.#labels[index];
+      name.textContent = name.title = this.#labels[index];
       row.classList.toggle("best", rows[0][index] === Math.max(...rows[0]));
       cells.forEach((data, model) => {
         const value = rows[model][index];

@@ -1,0 +1,106 @@
+"""Draws wrongly classified pictures, most confident mistakes first."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from toolkit.datasets import Split
+from toolkit.errors import DataError
+from toolkit.files import whole_file
+from toolkit.measuring.accuracy import predicted_classes
+
+SHOWN = 60
+_COLUMNS = 10
+_TILE = 112
+_CAPTION = 46
+_GAP = 12
+_HEAD = 76
+_INK, _FAINT, _WRONG, _PAPER = "#1b1f24", "#656d76", "#b3261e", "#ffffff"
+
+
+def draw_mistakes(
+    split: Split,
+    probabilities: npt.NDArray[np.float32],
+    labels: tuple[str, ...],
+    path: Path,
+) -> int:
+    """Write a PNG of the samples that are classified wrongly; return how many are shown.
+
+    Args:
+        split: Labelled pictures, uint8 [N, H, W], [N, H, W, 1] or [N, H, W, 3].
+        probabilities: [N, classes].
+        labels: Names of the classes.
+        path: The PNG.
+
+    Raises:
+        DataError: The samples are no pictures.
+        OutputError: The file cannot be written.
+    """
+    assert split.labels is not None  # noqa: S101 - evaluate has checked it
+    predicted = predicted_classes(probabilities)
+    wrong = np.flatnonzero(predicted != split.labels)
+    order = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
+    shown = order[:SHOWN]
+    title = f"{len(wrong)} of {len(split)} wrong"
+    if len(wrong) > len(shown):
+        title += f", the {len(shown)} most confident shown"
+    columns = min(_COLUMNS, max(4, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    sheet = Image.new(
+        "RGB",
+        (
+            _GAP + columns * (_TILE + _GAP),
+            _HEAD + rows * (_TILE + _CAPTION + _GAP),
+        ),
+        _PAPER,
+    )
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP, 12), title, fill=_INK, font=_font(24))
+    draw.text(
+        (_GAP, 46), "true label, then the model's answer and its probability",
+        fill=_FAINT, font=_font(15),
+    )  # fmt: skip
+    for place, index in enumerate(shown):
+        left = _GAP + (place % columns) * (_TILE + _GAP)
+        top = _HEAD + (place // columns) * (_TILE + _CAPTION + _GAP)
+        tile = _tile(split.images[index : index + 1][0])
+        sheet.paste(tile, (left + (_TILE - tile.width) // 2, top + (_TILE - tile.height) // 2))
+        truth, answer = labels[split.labels[index]], labels[predicted[index]]
+        confidence = f"{100 * probabilities[index, predicted[index]]:.0f} %"
+        _caption(draw, (left, top + _TILE + 3), truth, _INK)
+        _caption(draw, (left, top + _TILE + 22), f"{answer}  {confidence}", _WRONG)
+    with whole_file(path) as temporary:
+        sheet.save(temporary, format="PNG")
+    return len(shown)
+
+
+def _caption(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, ink: str) -> None:
+    """Write one line, cut to the width of a tile."""
+    font = _font(16)
+    while len(text) > 1 and draw.textlength(text, font=font) > _TILE:
+        text = text.rstrip("…")[:-1] + "…"
+    draw.text(place, text, fill=ink, font=font)
+
+
+def _tile(sample: npt.NDArray[Any]) -> Image.Image:
+    """Return a picture enlarged with sharp pixels, or reduced smoothly, to fit a tile."""
+    pixels = sample[..., 0] if sample.ndim == 3 and sample.shape[2] == 1 else sample
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
+        raise DataError(
+            f"Samples of shape {list(sample.shape)} are no pictures; leave --errors out."
+        )
+    if pixels.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = np.rint((pixels - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    scale = _TILE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
+    return image.resize(size, smooth)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
