@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     help="The folder to write; it must not exist.  [default: the model's name and the target]",
 )
 @click.option(
-    "--beside", metavar="MODEL", help="web: a second model to show side by side, the float one."
+    "--beside",
+    metavar="MODEL",
+    help="web: a second model to show side by side.  [default: the float original, if at hand]",
 )
 @data_option()
 @json_option
@@ -43,7 +45,8 @@ def package(
     """Write a small application that runs MODEL: an ONNX file, or a name of the zoo.
 
     The folder holds the model, its contract, golden samples with their answers (from --data, or
-    random), the code, a README with the commands that run it, and SHA256SUMS.
+    the data that the model was made with, else random), the code, a README with the commands
+    that run it, and SHA256SUMS.
     """
     from toolkit.packaging import package as write
 
@@ -59,7 +62,10 @@ def package(
                 ("folder", str(result.path)),
                 ("application", result.target),
                 ("files", str(len(result.files))),
-                ("golden samples", f"{result.golden}, to be met {exactness}"),
+                (
+                    "golden samples",
+                    f"{result.golden} of {result.data or 'noise'}, to be met {exactness}",
+                ),
                 ("next", f"read {result.path / 'README.md'}"),
             ]
         )

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.contract import Contract, InputSpec, OutputSpec
-from toolkit.errors import ModelError, OutputError
+from toolkit.errors import DataError, ModelError, OutputError
 from toolkit.packaging.application import (
     TARGETS,
     Application,
     Target,
+    Tensor,
     Variant,
     input_tensors,
     output_tensors,
 )
-from toolkit.packaging.golden import golden_answers, golden_inputs, write_golden
+from toolkit.packaging.golden import Array, golden_answers, golden_inputs, write_golden
 from toolkit.packaging.manifest import write_manifest
+from toolkit.packaging.origins import builtin_data, float_original
 from toolkit.packaging.targets import write_code
 from toolkit.recipes import find_model
 from toolkit.runtime import load
@@ -36,6 +38,7 @@ class PackageResult:
         target: The language.
         model: The model file that was packaged.
         beside: The model beside it, or None.
+        data: Where the golden samples come from; None for random ones.
         files: The sha256 of every file, by its name in the folder.
         golden: The number of golden samples.
         tolerance: How far the model's first output may be off elsewhere; 0 means bit for bit.
@@ -45,6 +48,7 @@ class PackageResult:
     target: Target
     model: Path
     beside: Path | None
+    data: str | None
     files: dict[str, str]
     golden: int
     tolerance: float
@@ -58,7 +62,7 @@ class PackageResult:
             "model": str(self.model),
             "beside": None if self.beside is None else str(self.beside),
             "files": self.files,
-            "golden": {"samples": self.golden, "tolerance": self.tolerance},
+            "golden": {"samples": self.golden, "data": self.data, "tolerance": self.tolerance},
         }
 
 
@@ -89,10 +93,10 @@ def package(
         target: "python", "c", "cpp", "node" or "web".
         output: The folder to write, which must not exist; by default the model's name and the
             target, in the current folder.
-        beside: A second model of the same inputs and outputs, for the web page that shows both:
-            the float original of an int8 model.
-        data: Where the golden samples come from (`toolkit.datasets.load_dataset`); without it
-            they are random.
+        beside: A second model of the same inputs and outputs, for the web page, which shows both;
+            by default the float original of an int8 model, where it lies beside it or in the zoo.
+        data: Where the golden samples come from (`toolkit.datasets.load_dataset`); by default the
+            built-in data that the model was made with, else they are random.
 
     Raises:
         ModelError: The model is damaged, or has tensors that the target's application cannot
@@ -109,12 +113,13 @@ def package(
     folder = _check_folder(Path(output or f"{path.stem}-{target}"))
     sources = [_read(path)]
     inputs = input_tensors(sources[0].contract, target, path)
-    if beside is not None:
-        sources.append(_read(find_model(str(beside), ".onnx")))
+    contract = sources[0].contract
+    original = float_original(path, contract) if target == "web" and beside is None else None
+    if beside is not None or original is not None:
+        sources.append(_read(original or find_model(str(beside), ".onnx")))
         _check_alike(*sources)
 
-    contract = sources[0].contract
-    arrays = golden_inputs(inputs, contract, data)
+    data, arrays = _samples(inputs, contract, data)
     files = ["model.onnx", "beside.onnx"][: len(sources)]
     answers = {
         file: golden_answers(source.path, contract, arrays, source.graph)
@@ -146,7 +151,8 @@ def package(
         path=folder,
         target=target,
         model=path,
-        beside=None if beside is None else sources[1].path,
+        beside=sources[1].path if len(sources) > 1 else None,
+        data=data,
         files=sums,
         golden=len(arrays[0]) * inputs[0].batch,
         tolerance=answers[files[0]].tolerances[0],
@@ -165,6 +171,20 @@ def _read(path: Path) -> _Source:
         )
     quantized = any("QuantizeLinear" in n.op_type or "Integer" in n.op_type for n in graph.node)
     return _Source(path, contract, graph, quantized)
+
+
+def _samples(
+    inputs: tuple[Tensor, ...], contract: Contract, data: str | None
+) -> tuple[str | None, tuple[Array, ...]]:
+    """Return where the golden samples come from, and the samples."""
+    if data is not None:
+        return data, golden_inputs(inputs, contract, data)
+    made_with = builtin_data(contract)
+    if made_with is not None and len(inputs) == 1:
+        # Not to be had offline, or of another shape: random samples prove as much.
+        with contextlib.suppress(DataError):
+            return made_with, golden_inputs(inputs, contract, made_with)
+    return None, golden_inputs(inputs, contract, None)
 
 
 def _check_alike(one: _Source, other: _Source) -> None:

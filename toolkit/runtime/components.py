@@ -41,8 +41,8 @@ def label(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], int]:
                 here += 1
     roots = np.array([root(run) for run in range(len(rows))], np.intp)
     names, regions = np.unique(roots, return_inverse=True)
-    for row, start, stop, region in zip(rows, starts, ends, regions, strict=True):
-        numbers[row, start:stop] = region + 1
+    for y, start, stop, region in zip(rows, starts, ends, regions, strict=True):
+        numbers[y, start:stop] = region + 1
     return numbers, len(names)
 
 
