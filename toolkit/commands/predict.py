@@ -1,12 +1,10 @@
 """`toolkit predict`."""
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from toolkit.commands.options import PATH, json_option, print_result
+from toolkit.commands.options import json_option, print_result
 
 if TYPE_CHECKING:
     from toolkit.prediction import PredictResult
@@ -14,54 +12,65 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.argument("files", type=PATH, nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many classes to name for each picture.",
+    help="Name this many classes for each image.",
 )
-@click.option("--raw", is_flag=True, help="Only convert and resize; prepare nothing else.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Only convert to the model's colours and size: no inverting, cropping or centring.",
+)
 @click.option(
     "--provider",
     type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
-    default="cpu",
+    default="auto",
     show_default=True,
     help="Where the model runs.",
 )
 @json_option
 def predict(
-    model: str, files: tuple[Path, ...], top: int, raw: bool, provider: Any, as_json: bool
+    model: str, images: tuple[str, ...], top: int, raw: bool, provider: Any, as_json: bool
 ) -> None:
-    """Classify picture files with MODEL, an .onnx file or a zoo name.
+    """Classify image files with MODEL: an .onnx file, or a zoo name.
 
-    Pictures of any size and colour are prepared as the model's contract says. For MNIST: the
-    digit is found, turned light on black, fitted into 20x20 pixels and centred by its mass. What
-    was done stands beside each answer.
+    An image is prepared as the model's contract says; for a digit that is what the makers of
+    MNIST did, whatever its size, colours and background. What was done is said on stderr. When
+    an image cannot be read, the others are answered and the exit status is 1.
     """
     from toolkit.prediction import predict as run
+    from toolkit.reporting.terminal import note
 
-    result = run(model, files, top=top, raw=raw, provider=provider)
-    if result.predictions or as_json:
-        print_result(result, _show, as_json=as_json)
-    for failure in result.failures:
-        click.echo(f"Error: {failure}", err=True)
+    result = run(model, images, top=top, raw=raw, provider=provider)
+    if result.assumed:
+        note(result.assumed)
+    if not as_json:
+        for prediction in result.predictions:
+            if prediction.preparation:
+                note(f"{prediction.file}: {', '.join(prediction.preparation)}")
+    print_result(result, _show, as_json=as_json)
+    for _, reason in result.failures:
+        note(f"Error: {reason}")
     if result.failures:
-        sys.exit(1)
+        click.get_current_context().exit(1)
 
 
 def _show(result: "PredictResult") -> None:
     from toolkit.reporting.terminal import print_table
 
+    if not result.predictions:
+        return
     rows = [
         [
-            entry.file if index == 0 else "",
-            candidate.label,
-            f"{100 * candidate.confidence:.1f} %",
-            "; ".join(entry.prepared) if index == 0 else "",
+            prediction.file,
+            *(f"{label}  {100 * confidence:5.1f} %" for label, confidence in prediction.top),
         ]
-        for entry in result.predictions
-        for index, candidate in enumerate(entry.top)
+        for prediction in result.predictions
     ]
-    print_table(rows, ["picture", "label", "confidence", "prepared"], left=(0, 1, 3))
+    count = len(result.predictions[0].top)
+    header = ["image", "answer", *(f"{place}." for place in range(2, count + 1))]
+    print_table(rows, header, left=range(count + 1))

@@ -13,6 +13,7 @@ from toolkit.graph import (
     constant_reshape,
     flatten_dense,
     fold_batch_norm,
+    fold_scale,
     fold_transpose,
     fuse_gelu,
     fuse_layer_norm,
@@ -38,6 +39,7 @@ PASSES: dict[str, Callable[[ir.Model], int]] = {
     "gemm": gemm.gemm,
     "guard_pad_maxpool": guard_pad_maxpool.guard_pad_maxpool,
     "trim_borders": trim_borders.trim_borders,
+    "fold_scale": fold_scale.fold_scale,
     "remove_unused": remove_unused.remove_unused,
 }
 
