@@ -35,8 +35,8 @@ def sort_pictures(model_path: Path, folder: Path, target: Path, threshold: float
             print(f"skipped: {error}")
             continue
         label = prediction.label if prediction.confidence >= threshold else UNSURE
-        # A label may hold characters that no folder name has, such as "T-shirt/top".
-        place = target / label.replace("/", "-")
+        # A label comes out of the model file and may be no folder name: "T-shirt/top", "..".
+        place = target / (label.replace("/", "-").lstrip(".") or "-")
         place.mkdir(parents=True, exist_ok=True)
         if not (place / path.name).exists():
             shutil.copy2(path, place)

@@ -444,7 +444,7 @@ def test_the_picture_of_many_runs_and_of_diverged_ones_can_be_drawn(tmp_path):
         return RunResult(f"run={index}", Path("x"), {}, 10, history, 1, 0.5, 0.5, 0.6, index == 0)
 
     runs = [run(index, 1 + index % 4) for index in range(30)]
-    curves.draw(tmp_path / "a.png", runs, runs[3], "cnn", "data $x_1$")
+    curves.draw(tmp_path / "a.png", runs, runs[3], "cnn", "data $x_{$ %")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.width > 1000
 
@@ -465,3 +465,27 @@ def test_the_zoo_model_has_99_percent_on_the_test_set_and_225_034_parameters():
     evidence = read_contract(path).evidence
     assert [entry["top1"] for entry in evidence if "test" in entry["data"]] == [accuracy]
     assert path.stat().st_size < 950_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("samples", "scaled"),
+    [
+        (np.arange(60 * 5, dtype=np.uint8).reshape(60, 5), False),
+        (np.linspace(0, 1, 60 * 5, dtype=np.float32).reshape(60, 5), False),
+        (np.zeros((60, 5, 1, 1), np.uint8), True),
+    ],
+)
+def test_only_pixels_are_divided_by_255(tmp_path, samples, scaled):
+    np.savez(tmp_path / "table.npz", x=samples, y=np.arange(60) % 3)
+    path = tmp_path / "mlp.py"
+    path.write_text(
+        "import keras\n"
+        "def build(classes):\n"
+        f"    return keras.Sequential([keras.Input({samples.shape[1:]}), keras.layers.Flatten(),"
+        " keras.layers.Dense(classes)])\n"
+    )
+    (options,) = runs(trainings(ModelRecipe(), fast=False, values={}), {})
+    data = load_dataset(tmp_path / "table.npz")
+    contract = build_network(load_source(path), options, data, ModelRecipe()).contract
+    assert (contract.inputs[0].by_caller is not None) is scaled

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from toolkit.quantization import quantize as quantize
     from toolkit.runtime import load as load
     from toolkit.training import train as train
+    from toolkit.verification import verify as verify
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ _HOMES = {
     "predict": "toolkit.prediction",
     "quantize": "toolkit.quantization",
     "train": "toolkit.training",
+    "verify": "toolkit.verification",
 }
 
 __all__ = ["__version__", *_HOMES]

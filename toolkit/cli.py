@@ -19,6 +19,8 @@ COMMANDS = {
     "evaluate": "Measure the accuracy of a Keras or ONNX model.",
     "predict": "Classify image files.",
     "package": "Write a small application around a model: Python, C, C++, Node, web.",
+    "verify": "Check that models give the same answers on other devices.",
+    "device": "Set up and describe the devices that models can run on.",
     "inspect": "Show what a model file holds and what it promises.",
     "doctor": "Report what this machine can run and what is missing.",
 }

@@ -1,6 +1,7 @@
 """`predict`: classify picture files."""
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,10 @@ def predict(
     predictions, failures = [], []
     for image in images:
         try:
-            picture = read(image, spec, raw=raw)
+            with warnings.catch_warnings():
+                # Pillow's remarks on files that are odd but readable.
+                warnings.simplefilter("ignore")
+                picture = read(image, spec, raw=raw)
             answer = loaded.predict(picture.pixels)
         except DataError as error:
             failures.append((os.fspath(image), str(error)))

@@ -168,7 +168,9 @@ class Device(abc.ABC):
         *,
         batch: int = BATCH,
         provider: str = "cpu",
+        threads: int | None = None,
         optimize: bool = True,
+        exact: bool = False,
     ) -> list[dict[str, Array]]:
         """Run models on inputs, all in one process.
 
@@ -177,7 +179,10 @@ class Device(abc.ABC):
                 that several models share travels once.
             batch: Samples per run; a model with a fixed batch size gets that.
             provider: As `toolkit.runtime.session.create_session` takes it.
+            threads: The same; an emulated CPU has one.
             optimize: Whether onnxruntime may rewrite the graph.
+            exact: Whether x86 CPUs whose int8 sums saturate shall take slower kernels that do
+                not (session option ``session.x64quantprecision``): for reference answers.
 
         Returns:
             For each model its outputs, name to array [N, ...].
@@ -188,7 +193,15 @@ class Device(abc.ABC):
             DeviceError: The device cannot be reached, or the run failed.
         """
         arrays, feeds = _shared([inputs for _, inputs in runs])
-        options = {"feeds": feeds, "batch": batch, "provider": provider, "optimize": optimize}
+        options = {
+            "feeds": feeds,
+            "batch": batch,
+            "provider": provider,
+            # Threads that spin while they wait take the time that emulation needs.
+            "threads": 1 if self.emulated else threads,
+            "optimize": optimize,
+            "exact": exact,
+        }
         _, results = self._run("infer", [path for path, _ in runs], arrays, options)
         outputs: list[dict[str, Array]] = [{} for _ in runs]
         for name, values in results.items():

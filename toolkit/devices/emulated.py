@@ -27,27 +27,27 @@ class Cpu:
         machine: The architecture, as ``uname -m`` says it.
         model: qemu's name for it.
         known_from: Where it stands, for the list of devices.
-        flags: What /proc/cpuinfo would say; qemu 10 writes that itself for ARM, not for x86.
+        flags: The features that decide on kernels. For x86 they are all that /proc/cpuinfo
+            says; for ARM qemu 10 writes that itself.
     """
 
     machine: str
     model: str
     known_from: str
-    flags: str = ""
+    flags: str
 
 
 _NEHALEM = "fpu cx8 cmov mmx fxsr sse sse2 pni ssse3 cx16 sse4_1 sse4_2 popcnt lm"
 _HASWELL = f"{_NEHALEM} pclmulqdq fma movbe aes avx f16c rdrand abm bmi1 avx2 bmi2"
 
 CPUS = {
-    "cortex-a53": Cpu("aarch64", "cortex-a53", "Raspberry Pi 3, Zero 2 W; no dot product"),
-    "cortex-a72": Cpu("aarch64", "cortex-a72", "Raspberry Pi 4, Graviton 1; no dot product"),
-    "neoverse-n1": Cpu("aarch64", "neoverse-n1", "Graviton 2, Ampere Altra; dot product"),
-    "neoverse-v1": Cpu("aarch64", "neoverse-v1", "Graviton 3; int8 matrix products, SVE"),
-    # The variant without transactional memory is the same for our purpose, and qemu does not
-    # warn that it cannot emulate that.
-    "haswell": Cpu("x86_64", "Haswell-noTSX", "Intel 2013 to 2019; AVX2, no VNNI", _HASWELL),
-    "nehalem": Cpu("x86_64", "Nehalem", "Intel 2008 to 2012; SSE4.2, no AVX", _NEHALEM),
+    "cortex-a53": Cpu("aarch64", "cortex-a53", "Raspberry Pi 3, Zero 2 W", "asimd"),
+    "cortex-a72": Cpu("aarch64", "cortex-a72", "Raspberry Pi 4", "asimd"),
+    "neoverse-n1": Cpu("aarch64", "neoverse-n1", "Graviton 2, Ampere Altra", "asimd asimddp"),
+    "neoverse-v1": Cpu("aarch64", "neoverse-v1", "Graviton 3", "asimd asimddp i8mm"),
+    # The variant without transactional memory: qemu does not emulate that, and warns.
+    "haswell": Cpu("x86_64", "Haswell-noTSX", "Intel from 2013, AMD before Zen 4", _HASWELL),
+    "nehalem": Cpu("x86_64", "Nehalem", "Intel from 2008, no AVX", _NEHALEM),
 }
 
 

@@ -34,12 +34,16 @@ class SshDevice(Device):
         spec: The address, see `toolkit.devices.address`.
         install: Whether numpy and onnxruntime may be installed there, in a virtual environment
             below the address' folder.
+
+    Attributes:
+        installed: Whether this session installed them.
     """
 
     def __init__(self, spec: str, *, install: bool = False) -> None:
         super().__init__(spec)
         self._address = address.parse(spec)
         self._install = install
+        self.installed = False
         self._loop: _Loop | None = None
         self._connection: Any = None
         self._folder = self._address.quoted_folder()
@@ -47,6 +51,11 @@ class SshDevice(Device):
         self._present: set[str] = set()
         self._sent: list[str] = []
         self._used: list[str] = []
+
+    @property
+    def folder(self) -> str:
+        """Where things are kept there; with the home in it once it was connected."""
+        return self._folder.strip("'")
 
     def close(self) -> None:
         """Close the connection; code and models stay for the next time."""
@@ -112,6 +121,7 @@ class SshDevice(Device):
         lacking = self._look()
         if lacking and self._install:
             self._install_packages()
+            self.installed = True
             lacking = self._look()
         if lacking:
             raise MissingPackageError(

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from toolkit.devices import debian
 from toolkit.errors import DeviceError, MissingPackageError
@@ -56,31 +55,9 @@ class Sysroot:
         return self.folder / "usr" / "bin" / f"qemu-{machine}"
 
 
-@dataclass(frozen=True)
-class SetupResult:
-    """What `setup_emulated` did.
-
-    Attributes:
-        folder: Where it lies.
-        size_bytes: What it takes on the disk.
-        onnxruntime: The version in it.
-        made: False when it was there already.
-    """
-
-    folder: Path
-    size_bytes: int
-    onnxruntime: str
-    made: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document."""
-        return {
-            "schema": "toolkit.device-setup/1",
-            "folder": str(self.folder),
-            "size_bytes": self.size_bytes,
-            "onnxruntime": self.onnxruntime,
-            "made": self.made,
-        }
+def is_made() -> bool:
+    """Tell whether the folder for the versions installed here is there."""
+    return _folder().is_dir()
 
 
 def find() -> Sysroot:
@@ -89,19 +66,18 @@ def find() -> Sysroot:
     Raises:
         DeviceError: It was not set up.
     """
-    folder = _folder()
-    if not folder.is_dir():
+    if not is_made():
         raise DeviceError(
             f"The emulated CPUs are not set up for onnxruntime {_versions()['onnxruntime']}; "
             f"once, in about 20 s and 220 MB: {SETUP}"
         )
-    return Sysroot(folder)
+    return Sysroot(_folder())
 
 
-def setup_emulated(
+def make(
     *, mirror: str | None = None, note: Callable[[str], object] = lambda text: None
-) -> SetupResult:
-    """Set the emulated CPUs up; does nothing when they are.
+) -> tuple[Sysroot, bool]:
+    """Make the folder, and tell whether it had to be made.
 
     Args:
         mirror: A mirror of Debian; by default the one that this machine's apt uses.
@@ -120,14 +96,13 @@ def setup_emulated(
             part = folder.with_name(f".{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)
             try:
-                _make(part, mirror or debian.mirror(), note)
+                _fill(part, mirror or debian.mirror(), note)
                 part.rename(folder)
             except OSError as error:
                 raise DeviceError(f"'{folder}' cannot be set up: {error.strerror}.") from error
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-    size = sum(path.lstat().st_size for path in folder.rglob("*"))
-    return SetupResult(folder, size, _versions()["onnxruntime"], made)
+    return Sysroot(folder), made
 
 
 def _folder() -> Path:
@@ -143,7 +118,7 @@ def _versions() -> dict[str, str]:
     raise MissingPackageError(f"onnxruntime is not installed: {INSTALL}")
 
 
-def _make(part: Path, url: str, note: Callable[[str], object]) -> None:
+def _fill(part: Path, url: str, note: Callable[[str], object]) -> None:
     host = _DEBIAN_NAMES.get(os.uname().machine)
     if host is None or not sys.platform.startswith("linux"):
         raise DeviceError(

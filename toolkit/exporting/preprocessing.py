@@ -2,8 +2,9 @@
 
     image uint8  ->  Cast float32  ->  Mul scale  ->  Add offset  ->  the Keras model
 
-Only what the affine form needs is written: division by 255 is Cast and Mul. Quantization can use
-such an input as its first quantized tensor (scale 1/255, zero point 0) at no cost.
+Only what the affine form needs is written: division by 255 is Cast and Mul. The pass `fold_scale`
+then moves a factor that is alone into the weights behind it. Quantization can use such an input
+as its first quantized tensor at no cost.
 """
 
 import numpy as np

@@ -90,8 +90,8 @@ def run(
 ) -> list[Array]:
     """Return Keras' outputs for what the ONNX model would be fed.
 
-    Unless the batch is fixed, large samples go through Keras a few at a time: it keeps all intermediate results of a call,
-    900 MB for seven pictures of 224x224 in ResNet50V2.
+    Unless the batch is fixed, large samples go through Keras a few at a time: it keeps all
+    intermediate results of a call, 900 MB for seven pictures of 224x224 in ResNet50V2.
     """
     import tensorflow as tf
 

@@ -1,7 +1,6 @@
 """From a picture file to the pixels of a model's input. Needs Pillow, imported on use."""
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,9 @@ def read(path: str | os.PathLike[str], spec: InputSpec, *, raw: bool = False) ->
 def decode(path: str | os.PathLike[str]) -> Any:
     """Return a picture file as a PIL image of mode "L" or "RGB", upright and opaque.
 
+    Pillow's warnings about files that are odd but readable are left to the application: silencing
+    them here would not be safe with threads.
+
     Raises:
         DataError: The file is missing, no picture, damaged, or larger than `MAX_PIXELS`.
         MissingPackageError: Pillow is not installed.
@@ -79,19 +81,13 @@ def decode(path: str | os.PathLike[str]) -> Any:
     if path.is_dir():
         raise DataError(f"'{path}' is a directory; name a picture file.")
     try:
-        with warnings.catch_warnings():
-            # Pillow's own limit warns; ours, below it, is an error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
+        with Image.open(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
                     f"'{path}' has {width} x {height} pixels; make it smaller than "
                     f"{MAX_PIXELS // 1_000_000} megapixels."
                 )
-            # A JPEG of a camera is decoded at a fraction of its size, in a fraction of the time.
-            image.draft("RGB", (1024, 1024))
             image.load()
             return flatten(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
@@ -144,13 +140,15 @@ def flatten(image: Any) -> Any:
 
 
 def _eight_bits(values: npt.NDArray[Any]) -> Pixels:
-    """Scale greys of more than 8 bits down: from the 16-bit range, or from their own."""
+    """Scale greys down to 8 bits: from [0, 65535], [0, 255], [0, 1], or else from their own range."""
     numbers = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = float(numbers.min()), float(numbers.max())
-    if values.dtype.kind in "iu" and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0 if high > 255 else 255.0
-    elif values.dtype.kind == "f" and low >= 0 and high <= 1:
+    if values.dtype.kind == "u" or (values.dtype.kind == "i" and low >= 0 and 255 < high <= 65535):
+        low, high = 0.0, 65535.0
+    elif 0 <= low and high <= 1:
         low, high = 0.0, 1.0
+    elif 0 <= low and high <= 255:
+        low, high = 0.0, 255.0
     scale = 255 / (high - low) if high > low else 0.0
     return np.rint((numbers - low) * scale).astype(np.uint8)
 

@@ -18,6 +18,7 @@ _INK = "#333333"
 _LEGEND_ROWS = 24
 _ONE_RUN_INCHES = (10.0, 4.2)
 _SWEEP_INCHES = (13.0, 5.0)
+_DPI = 150
 
 
 def require() -> None:
@@ -46,6 +47,14 @@ def draw(path: Path, runs: Sequence[RunResult], chosen: RunResult, model: str, d
         OutputError: The file cannot be written.
     """
     require()
+    import matplotlib
+
+    # A dollar sign in the name of a file is no formula.
+    with matplotlib.rc_context({"text.parse_math": False}), whole_file(path) as temporary:
+        _figure(runs, chosen, model, data).savefig(temporary, format="png", dpi=_DPI)
+
+
+def _figure(runs: Sequence[RunResult], chosen: RunResult, model: str, data: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -67,8 +76,7 @@ def draw(path: Path, runs: Sequence[RunResult], chosen: RunResult, model: str, d
     else:
         _legend(figure, axes[1])
     figure.suptitle(_title(runs, chosen, model, data), x=0.01, ha="left", color=_INK, fontsize=11)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    return figure
 
 
 def _draw_one(axis: Any, run: RunResult, name: str) -> None:

@@ -62,8 +62,8 @@ class Input(Table):
     """What the model takes: y = pixel * scale + offset, one value or one per channel.
 
     Attributes:
-        scale: None means 1/255, or 1 for a model that begins with its own Rescaling or
-            Normalization layer. Data that is not made of integers is fed as it is.
+        scale: None means 1/255 for pictures, and 1 for a model that begins with its own Rescaling
+            or Normalization layer. Data that is not made of integers is fed as it is.
         offset: Added after scaling.
         preparation: How a picture becomes a sample like those of the recipe's own data; pictures
             of other data are resized.

@@ -41,6 +41,13 @@ export function pictureSize(spec) {
  * @returns A typed array; the graph does `in_graph`, `by_caller` is done here.
  */
 export function fromPixels(pixels, spec) {
+  const { height, width, channels } = pictureSize(spec);
+  if (pixels.length !== height * width * channels) {
+    throw new RangeError(
+      `The model takes ${height} x ${width} pixels of ${channels} (${height * width * channels} ` +
+        `bytes), not ${pixels.length} bytes.`,
+    );
+  }
   const data = new ARRAYS[spec.dtype](elements(spec));
   eachPixel(spec, (from, to, scale, offset) => {
     data[to] = scale === undefined ? pixels[from] : pixels[from] * scale + offset;
