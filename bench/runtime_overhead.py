@@ -25,7 +25,7 @@ LIMIT_US = 5.0
 
 @click.command()
 @click.argument("model", default="mnist_cnn")
-@click.option("--rounds", default=200, show_default=True, help="Pairs of blocks.")
+@click.option("--rounds", default=500, show_default=True, help="Pairs of blocks.")
 @click.option("--calls", default=20, show_default=True, help="Calls in one block.")
 def main(model: str, rounds: int, calls: int) -> None:
     """Measure and print; MODEL is a path or a name of the zoo."""

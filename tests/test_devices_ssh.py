@@ -171,7 +171,7 @@ def test_a_password_in_the_address_is_refused_and_not_repeated():
 @pytest.mark.slow
 def test_a_model_runs_there_and_travels_once(server, there, model):
     with open_device(server.spec(there)) as device:
-        assert device.infer([(model, {"x": X})])[0]["y"].tolist() == (X + X).tolist()
+        assert device.infer([(model, {"x": X})]).outputs[0]["y"].tolist() == (X + X).tolist()
         assert device.describe().int8 == open_device("local").describe().int8
     files = {path: path.stat().st_ino for path in (there / "files").iterdir()}
     assert names(there) == {".zip", ".onnx"}
@@ -299,7 +299,7 @@ def test_a_connection_that_drops_ends_what_runs_there(server, there, model):
         with pytest.raises(DeviceError, match="the connection was lost"):
             device.infer([(model, {"x": X})])
         # The next use connects again.
-        assert device.infer([(model, {"x": X})])[0]["y"].tolist() == (X + X).tolist()
+        assert device.infer([(model, {"x": X})]).outputs[0]["y"].tolist() == (X + X).tolist()
 
 
 @pytest.mark.slow

@@ -15,10 +15,10 @@ from click.testing import CliRunner
 import toolkit
 from toolkit.commands.package import package as command
 from toolkit.contract import from_json
-from toolkit.errors import CheckFailedError, DataError, ModelError, OutputError
-from toolkit.packaging import literals
+from toolkit.errors import CheckFailedError, DataError, ModelError, OutputError, ToolkitError
+from toolkit.packaging import literals, verify_package
 from toolkit.packaging.application import TARGETS
-from toolkit.packaging.manifest import check_manifest
+from toolkit.packaging.manifest import check_manifest, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +196,37 @@ def test_a_tampered_package_is_found_out(files, tmp_path):
     model.unlink()
     with pytest.raises(CheckFailedError, match=r"model\.onnx' is missing"):
         check_manifest(tmp_path / "app")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_package_is_verified_in_python_whatever_its_target(files, tmp_path, target):
+    toolkit.package(files / "digits.int8.onnx", target, tmp_path / "app")
+    check = verify_package(tmp_path / "app")
+    assert [(row.way, row.met, row.samples) for row in check.checks] == [("python", 8, 8)]
+    assert check.to_dict()["checks"][0]["passed"] is True
+
+
+def test_other_answers_fail_the_verification(files, tmp_path):
+    toolkit.package(files / "sensor.onnx", "python", tmp_path / "app")
+    golden = tmp_path / "app" / "golden" / "output-0.bin"
+    golden.write_bytes(np.full(8, np.nan, "<f4").tobytes())
+    write_manifest(tmp_path / "app")
+    with pytest.raises(CheckFailedError, match="8 of 8 golden samples give other answers"):
+        verify_package(tmp_path / "app")
+
+
+def test_a_check_program_takes_part_in_the_verification(files, tmp_path):
+    toolkit.package(files / "sensor.onnx", "c", tmp_path / "app")
+    program = tmp_path / "app" / "build" / "check"
+    program.parent.mkdir()
+    line = "8 of 8 golden samples agree; largest difference 0, allowed 0.0001"
+    program.write_text(f"#!/bin/sh\necho '{line}'\n", encoding="utf-8")
+    program.chmod(0o755)
+    check = verify_package(tmp_path / "app")
+    assert [row.way for row in check.checks] == ["python", "build/check"]
+    program.write_text("#!/bin/sh\necho broken >&2; exit 1\n", encoding="utf-8")
+    with pytest.raises(ToolkitError, match=r"'build/check' in .* failed: broken"):
+        verify_package(tmp_path / "app")
 
 
 @pytest.mark.parametrize("line", ["nonsense", f"{'0' * 64}  ../outside", f"{'0' * 64}  /etc/hosts"])

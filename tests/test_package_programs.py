@@ -251,7 +251,7 @@ class TestNode:
             "const model = await load();\n"
             "const { label, confidence } = await model.predict(new Uint8Array(360).fill(90));\n"
             "console.log(label, confidence > 0.3);\n"
-            "await model.predict(new Uint8Array(3)).catch(({ message }) => console.log(message));\n",
+            "await model.predict(new Uint8Array(3)).catch((e) => console.log(e.message));\n",
             encoding="utf-8",
         )
         lines = run(folder, "node", "try.mjs").splitlines()

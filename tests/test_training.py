@@ -310,8 +310,8 @@ def test_the_recipe_beside_the_model_is_used_and_the_options_override_it(digits,
 @pytest.mark.slow
 def test_fast_ends_with_a_hundredth_of_its_learning_rate(digits, model, tmp_path):
     result = train(model, tmp_path / "a.keras", data=digits, fast=True)
-    assert result.epochs == 4
-    assert result.chosen.history["learning_rate"][-1] == pytest.approx(0.005 / 100, rel=0.1)
+    assert result.epochs == 3
+    assert result.chosen.history["learning_rate"][-1] == pytest.approx(0.006 / 100, rel=0.1)
 
 
 # What build() returns, and the error that this data gives.

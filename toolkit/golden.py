@@ -93,17 +93,14 @@ def read(model: onnx.ModelProto, origin: Path) -> Golden | None:
         return None
     try:
         document = json.loads(text)
-        version = document["version"]
-        if version != VERSION:
-            raise ValueError(f"version {version!r}, this toolkit reads {VERSION}")  # noqa: TRY301
+        _check_version(document["version"])
         arrays = _unpacked(document["arrays"])
         inputs, outputs = (
             {name.removeprefix(kind): values for name, values in arrays.items()
              if name.startswith(kind)}
             for kind in ("inputs/", "outputs/")
         )  # fmt: skip
-        if len({len(values) for values in arrays.values()}) != 1 or not inputs or not outputs:
-            raise ValueError("inputs and outputs do not match")
+        _check_lengths(inputs, outputs)
         current = document["graph"] == _graph_digest(model)
         return Golden(inputs, outputs, dict(document["made"]), document["data"], current)
     except (
@@ -160,6 +157,17 @@ def attach(path: Path, golden: Golden) -> Golden:
     with whole_file(path) as temporary:
         onnx.save(model, temporary)
     return kept
+
+
+def _check_version(version: object) -> None:
+    if version != VERSION:
+        raise ValueError(f"version {version!r}, this toolkit reads {VERSION}")
+
+
+def _check_lengths(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    lengths = {len(values) for arrays in (inputs, outputs) for values in arrays.values()}
+    if len(lengths) != 1 or not inputs or not outputs:
+        raise ValueError("inputs and outputs do not match")
 
 
 def _packed(golden: Golden) -> str:

@@ -12,12 +12,11 @@ import numpy.typing as npt
 from toolkit import golden as goldens
 from toolkit.contract import Contract
 from toolkit.datasets import load_dataset, sample
-from toolkit.devices import Description, Device, open_device
+from toolkit.devices import Description, open_device
 from toolkit.devices.emulated import CPUS
 from toolkit.equality import Difference, Rule, compare, rule
 from toolkit.errors import DataError
 from toolkit.golden import Golden
-from toolkit.measuring import environment
 from toolkit.measuring.inputs import input_shape, random_input
 from toolkit.recipes import find_model
 from toolkit.reporting.terminal import note
@@ -153,8 +152,12 @@ def verify(
     described: list[Description] = []
     for opened in devices:
         with opened:
-            described.append(opened.describe())
-            checks += _check(opened, cases)
+            answers = opened.infer([(case.path, case.golden.inputs) for case in cases])
+        described.append(answers.device)
+        checks += [
+            _compared(case, opened.spec, outputs)
+            for case, outputs in zip(cases, answers.outputs, strict=True)
+        ]
     references = {str(case.path): case.reference for case in cases}
     return VerifyResult(tuple(checks), tuple(described), references, attached)
 
@@ -168,29 +171,23 @@ def _specs(given: list[str]) -> list[str]:
     return list(dict.fromkeys(specs))
 
 
-def _check(device: Device, cases: Sequence[_Case]) -> list[Verified]:
-    answers = device.infer([(case.path, case.golden.inputs) for case in cases])
-    found = []
-    for case, outputs in zip(cases, answers, strict=True):
-        differences = [
-            compare(outputs[name], expected, case.rule) if name in outputs else _MISSING
-            for name, expected in case.golden.outputs.items()
-        ]
-        worst = max(differences, key=lambda entry: (not entry.passed, entry.max_abs))
-        found.append(
-            Verified(
-                model=str(case.path),
-                device=device.spec,
-                rule=case.rule,
-                samples=len(case.golden),
-                max_abs_diff=worst.max_abs,
-                allowed=worst.allowed,
-                differing=max(entry.samples for entry in differences),
-                class_changes=max(entry.classes for entry in differences),
-                passed=worst.passed,
-            )
-        )
-    return found
+def _compared(case: _Case, device: str, outputs: Mapping[str, Array]) -> Verified:
+    differences = [
+        compare(outputs[name], expected, case.rule) if name in outputs else _MISSING
+        for name, expected in case.golden.outputs.items()
+    ]
+    worst = max(differences, key=lambda entry: (not entry.passed, entry.max_abs))
+    return Verified(
+        model=str(case.path),
+        device=device,
+        rule=case.rule,
+        samples=len(case.golden),
+        max_abs_diff=worst.max_abs,
+        allowed=worst.allowed,
+        differing=max(entry.samples for entry in differences),
+        class_changes=max(entry.classes for entry in differences),
+        passed=worst.passed,
+    )
 
 
 _MISSING = Difference(float("inf"), 0.0, 0, 0)
@@ -223,10 +220,14 @@ def expected(path: Path, inputs: Mapping[str, Array], data: str | None) -> Golde
     Raises:
         ModelError: The model does not run.
     """
-    [outputs] = open_device("local").infer([(path, inputs)], exact=True)
-    here = environment.describe()
-    made = {name: here[name] for name in ("onnxruntime", "cpu", "cpu_features")}
-    return Golden(inputs, outputs, made, data)
+    answers = open_device("local").infer([(path, inputs)], exact=True)
+    here = answers.device
+    made = {
+        "onnxruntime": here.onnxruntime,
+        "cpu": here.cpu,
+        "cpu_features": list(here.cpu_features),
+    }
+    return Golden(inputs, answers.outputs[0], made, data)
 
 
 def _words(origin: str | None) -> str:

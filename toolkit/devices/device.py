@@ -71,6 +71,19 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Inferred:
+    """What `Device.infer` brings back.
+
+    Attributes:
+        outputs: For each model its outputs, name to array [N, ...].
+        device: What they were computed on.
+    """
+
+    outputs: tuple[dict[str, Array], ...]
+    device: Description
+
+
+@dataclass(frozen=True)
 class Run:
     """One model to time, with the inputs of one call.
 
@@ -154,13 +167,7 @@ class Device(abc.ABC):
             MissingPackageError: numpy or onnxruntime is not installed there.
         """
         found, _ = self._run("describe", (), {}, {})
-        fields = {field.name for field in dataclasses.fields(Description)}
-        known: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in found.items()
-            if name in fields
-        }
-        return Description(spec=self.spec, emulated=self.emulated, **known)
+        return self._described(found)
 
     def infer(
         self,
@@ -171,7 +178,7 @@ class Device(abc.ABC):
         threads: int | None = None,
         optimize: bool = True,
         exact: bool = False,
-    ) -> list[dict[str, Array]]:
+    ) -> Inferred:
         """Run models on inputs, all in one process.
 
         Args:
@@ -183,9 +190,6 @@ class Device(abc.ABC):
             optimize: Whether onnxruntime may rewrite the graph.
             exact: Whether x86 CPUs whose int8 sums saturate shall take slower kernels that do
                 not (session option ``session.x64quantprecision``): for reference answers.
-
-        Returns:
-            For each model its outputs, name to array [N, ...].
 
         Raises:
             ModelError: A model does not load there; the message says which opset or IR version
@@ -202,12 +206,12 @@ class Device(abc.ABC):
             "optimize": optimize,
             "exact": exact,
         }
-        _, results = self._run("infer", [path for path, _ in runs], arrays, options)
+        found, results = self._run("infer", [path for path, _ in runs], arrays, options)
         outputs: list[dict[str, Array]] = [{} for _ in runs]
         for name, values in results.items():
             index, _, output = name.partition("/")
             outputs[int(index)][output] = values
-        return outputs
+        return Inferred(tuple(outputs), self._described(found))
 
     def measure(
         self,
@@ -263,6 +267,16 @@ class Device(abc.ABC):
             before=found["before"],
             after=found["after"],
         )
+
+    def _described(self, found: Mapping[str, Any]) -> Description:
+        """Return the description that `work.describe` gave."""
+        fields = {field.name for field in dataclasses.fields(Description)}
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in found.items()
+            if name in fields
+        }
+        return Description(spec=self.spec, emulated=self.emulated, **known)
 
     @abc.abstractmethod
     def _place(self, models: Sequence[Path]) -> list[str]:

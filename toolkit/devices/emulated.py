@@ -4,11 +4,11 @@ Real onnxruntime, built for that architecture, takes the kernels that the emulat
 call for and computes what the real one would, bit for bit in integers. Times mean nothing.
 """
 
-import dataclasses
 import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,10 @@ class EmulatedDevice(LocalDevice):
             raise DeviceError(f"'{self.spec}' can be emulated on x86-64 machines only.")
         self._sysroot = sysroot.find()
 
-    def describe(self) -> Description:
-        """Ask the device what it is; the heat and clock of this machine are left out."""
-        unknown: dict[str, Any] = dict.fromkeys(
-            ("temperature_c", "frequency_mhz", "throttled", "governor")
-        )
-        return dataclasses.replace(super().describe(), cpu=self._cpu.model, **unknown)
+    def _described(self, found: Mapping[str, Any]) -> Description:
+        # The heat and the clock are this machine's.
+        unknown = dict.fromkeys(("temperature_c", "frequency_mhz", "throttled", "governor"))
+        return super()._described({**found, **unknown, "cpu": self._cpu.model})
 
     def _command(self, folder: Path) -> list[str]:
         qemu = [str(self._sysroot.qemu(self._cpu.machine)), "-cpu", self._cpu.model, "-L"]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.devices import sensors
+from toolkit.errors import DataError
 from toolkit.measuring import environment, latency, noise
 from toolkit.measuring.cold_start import ColdStart, cold_start
 from toolkit.runtime.session import create_session, import_onnxruntime
@@ -34,7 +35,7 @@ def describe(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> 
 
 
 def infer(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> Answer:
-    """Return the outputs of models on inputs.
+    """Return what the device is, and the outputs of models on inputs.
 
     ``options["feeds"]`` has one object per model, from input name to array name; ``"batch"`` is
     the number of samples per run where the model leaves it open; ``"exact"`` is explained at
@@ -51,11 +52,14 @@ def infer(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> Ans
         )
         feeds = {name: arrays[array] for name, array in names.items()}
         outputs = [output.name for output in session.get_outputs()]
-        for name, values in zip(
-            outputs, _in_pieces(session, outputs, feeds, options["batch"]), strict=True
-        ):
-            results[f"{index}/{name}"] = values
-    return {}, results
+        try:
+            answers = _in_pieces(session, outputs, feeds, options["batch"])
+        # onnxruntime's exceptions share no base class below Exception.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise DataError(f"'{path}' could not run: {reason}") from error
+        results |= {f"{index}/{name}": each for name, each in zip(outputs, answers, strict=True)}
+    return describe((), {}, {})[0], results
 
 
 def measure(models: Sequence[str], arrays: Arrays, options: dict[str, Any]) -> Answer:

@@ -34,6 +34,7 @@ _EDGE_SPECK = 0.25  # the same of regions that touch the edge of the picture
 _FILLED_SIZE = 96  # the longer side at which wide windows go over the picture, in pixels
 _CLEARLY = 0.05  # gain in Otsu's criterion that makes a more complicated paper believable
 _SMALLEST_SHADED = 48  # the shorter side, in pixels; a smaller picture is a drawing, no photo
+_FAINTEST = 0.1  # of full ink; what is fainter does not count for the box
 _THINNEST = 0.075  # stroke width over the digit's longer side; thinner ones are thickened to it
 
 Gray = npt.NDArray[np.float32]
@@ -63,10 +64,12 @@ def prepare(picture: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], tupl
     """
     strokes, box = _find(picture)
     notes = ["inverted to light on dark"] if strokes.dark else []
-    top, left, bottom, right = bounding_box(strokes.mask)
+    toned = _toned(strokes)
+    # With the soft edges of the strokes, as MNIST's boxes have them.
+    top, left, bottom, right = bounding_box(toned > _FAINTEST)
     height, width = picture.shape[:2]
     notes.append(f"cropped to {box[3] - box[1]}x{box[2] - box[0]} of {width}x{height}")
-    fine, thickened = _fit(_toned(strokes)[top:bottom, left:right])
+    fine, thickened = _fit(toned[top:bottom, left:right])
     if thickened:
         notes.append("thin strokes thickened")
     notes.append(f"fitted into {BOX}x{BOX}, centred by mass in {FIELD}x{FIELD}")
@@ -291,8 +294,10 @@ def _centred(fine: Gray) -> npt.NDArray[np.uint8]:
     starts = []
     for axis in (0, 1):
         middle = float((fine.sum(axis=1 - axis) * (np.arange(fine.shape[axis]) + 0.5)).sum()) / mass
-        # Whole final pixels, as MNIST, and never over the edge of the field.
-        start = round((size / 2 - middle) / FINE) * FINE
+        # MNIST moved its digits by whole pixels, until the mean of the pixels' numbers, counted
+        # from 0, was nearest to 14: half a pixel beyond the middle of the field. Measured on its
+        # test set: 13.98 down, 14.01 across, standard deviation 0.29 (that of rounding).
+        start = round(((FIELD + 1) / 2 * FINE - middle) / FINE) * FINE
         starts.append(min(max(0, start), size - fine.shape[axis]))
     field[starts[0] : starts[0] + fine.shape[0], starts[1] : starts[1] + fine.shape[1]] = fine
     reduced = field.reshape(FIELD, FINE, FIELD, FINE).mean(axis=(1, 3))

@@ -140,14 +140,14 @@ def flatten(image: Any) -> Any:
 
 
 def _eight_bits(values: npt.NDArray[Any]) -> Pixels:
-    """Scale greys down to 8 bits: from [0, 65535], [0, 255], [0, 1], or else from their own range."""
+    """Scale greys to 8 bits: from [0, 65535], [0, 255] or [0, 1], else from their own range."""
     numbers = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
     low, high = float(numbers.min()), float(numbers.max())
     if values.dtype.kind == "u" or (values.dtype.kind == "i" and low >= 0 and 255 < high <= 65535):
         low, high = 0.0, 65535.0
-    elif 0 <= low and high <= 1:
+    elif low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    elif 0 <= low and high <= 255:
+    elif low >= 0 and high <= 255:
         low, high = 0.0, 255.0
     scale = 255 / (high - low) if high > low else 0.0
     return np.rint((numbers - low) * scale).astype(np.uint8)

@@ -51,9 +51,9 @@ class Training(Table):
 class Fast(Table):
     """What ``--fast`` puts in the place of `Training`: fewer and larger steps, annealed."""
 
-    epochs: int = Field(default=4, ge=1, le=100_000)
+    epochs: int = Field(default=3, ge=1, le=100_000)
     batch_size: int = Field(default=128, ge=1, le=1_000_000)
-    learning_rate: float = Field(default=0.005, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=0.006, gt=0, allow_inf_nan=False)
     schedule: Schedule = "cosine"
     warm_up: float = Field(default=0.2, ge=0, lt=1)
 

@@ -183,8 +183,9 @@ function drawStrokes(context, strokes, side, color) {
   for (const [first, ...rest] of strokes) {
     context.beginPath();
     context.moveTo(first.x * side, first.y * side);
-    // A line to where it starts is a dot.
-    for (const point of rest.length ? rest : [first]) context.lineTo(point.x * side, point.y * side);
+    // A line of no length would draw nothing; a very short one is a dot.
+    if (rest.length === 0) context.lineTo(first.x * side + 0.01, first.y * side);
+    for (const point of rest) context.lineTo(point.x * side, point.y * side);
     context.stroke();
   }
 }
