@@ -10,7 +10,7 @@ from toolkit.contract import KEY, Affine, Contract, ImageSpec, InputSpec, Output
 
 # Names that try to end a string, a comment, a tag or a line of every language.
 NASTY = (
-    "a\"b\\c*/ </script><img src=x onerror=alert(1)> `$(touch hacked)` ${x} {{ 7*7 }} ??/"
+    'a"b\\c*/ </script><img src=x onerror=alert(1)> `$(touch hacked)` ${x} {{ 7*7 }} ??/'
     "\n\t'é\u2028"
 )
 _ELEMENTS = {"uint8": T.UINT8, "float32": T.FLOAT, "int64": T.INT64, "int32": T.INT32}

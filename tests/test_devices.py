@@ -79,7 +79,8 @@ def test_what_travels_needs_numpy_and_onnxruntime_alone(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(code)],
-        capture_output=True, text=True, check=True, env={"PYTHONPATH": str(code)},
+        capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     assert not set(done.stdout.split()) & {"onnx", "click", "rich", "pydantic", "PIL", "asyncssh"}
 
@@ -180,7 +181,8 @@ def test_the_runner_ends_with_its_caller(tmp_path, model):
     )  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "toolkit.devices.runner"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": str(code)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     process.stdin.write(job)
     process.stdin.close()

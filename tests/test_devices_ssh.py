@@ -13,11 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emulation import emulation
 from onnx import TensorProto, helper
 
 from toolkit.devices import Run, open_device
 from toolkit.devices.address import parse
+from toolkit.devices.remote_scripts import LOOK
 from toolkit.errors import DeviceError, MissingPackageError, ModelError, RecipeError
+
+__all__ = ["emulation"]
 
 SSHD = shutil.which("sshd", path=f"/usr/sbin:{os.environ.get('PATH', '')}")
 
@@ -192,6 +196,60 @@ def test_times_come_back_with_heat_and_clock(server, there, model):
     assert measured.cold_starts["double"][0].peak_rss_mib > 10
     assert measured.runtime[0].peak_rss_mib > 10
     assert set(measured.before) == {"temperature_c", "frequency_mhz", "throttled"}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("emulated")
+def test_an_arm_board_is_a_device_like_any_other(server, there, model, emulation, tmp_path):
+    python = tmp_path / "python-arm"
+    server.python(
+        python,
+        f"env PYTHONPATH=$PYTHONPATH:{emulation.packages} {emulation.qemu('aarch64')} "
+        f"-cpu cortex-a72 -L {emulation.root} {emulation.python}",
+    )
+    with open_device(server.spec(there, python)) as device:
+        found = device.infer([(model, {"x": X})])
+    assert found.outputs[0]["y"].tolist() == (X + X).tolist()
+    assert (found.device.machine, found.device.int8.name) == ("aarch64", "NEON")
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_installed_on_demand_only(server, there, model):
+    bare = os.path.realpath(sys.executable)
+    spec = server.spec(there, bare).partition("?")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        # A device that has no python3 but a bare one.
+        patch.setattr("toolkit.devices.remote_scripts.LOOK", LOOK.replace("python3", bare))
+        with open_device(spec) as device:
+            with pytest.raises(MissingPackageError, match="onnxruntime not installed"):
+                device.describe()
+        assert not there.exists()
+        with open_device(spec, install=True) as device:
+            assert device.infer([(model, {"x": X})]).outputs[0]["y"].tolist() == (X + X).tolist()
+            assert device.installed
+        with open_device(spec) as device:
+            assert device.describe().onnxruntime == open_device("local").describe().onnxruntime
+            assert not device.installed
+
+
+@pytest.mark.slow
+def test_an_installation_that_fails_leaves_nothing(server, there, tmp_path):
+    python = tmp_path / "python"
+    # Its virtual environments have a pip that fails.
+    python.write_text(
+        f"""#!/bin/sh
+if [ "$1 $2" = "-m venv" ]; then
+    mkdir -p "$3/bin" && printf '#!/bin/sh\necho "ERROR: no wheel" >&2; exit 1' > "$3/bin/python"
+    exec chmod +x "$3/bin/python"
+fi
+exec {os.path.realpath(sys.executable)} -I -S "$@"
+"""
+    )
+    python.chmod(0o755)
+    with open_device(server.spec(there, python), install=True) as device:
+        with pytest.raises(DeviceError, match="cannot be installed: no wheel.*python3-onnxruntime"):
+            device.describe()
+    assert not there.exists()
 
 
 def test_a_host_that_nobody_knows(server):

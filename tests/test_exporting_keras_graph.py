@@ -20,7 +20,7 @@ def convert(model, *, opset=17, batch=None, clean=True):
     """Convert in this process; returns the ONNX model and the comparison with Keras."""
     refusals.refuse_layers(model, "model.keras")
     signature = keras_graph.read_signature(model)
-    contract = keras_contract.fit(None, model, signature)
+    contract = keras_contract.fit(None, model, signature, "model.keras")
     cases = references.make_cases(model, contract, contract.inputs, None, batch)
     converted = ir.from_proto(keras_graph.convert(model, signature, opset=opset, batch=batch))
     refusals.refuse_unknown(converted, refusals.layer_classes(model), "model.keras")

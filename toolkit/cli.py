@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="toolkit", message="%(prog)s %(version)s")
 def toolkit() -> None:
     """From a trained Keras CNN to a fast int8 ONNX model.
 

@@ -13,12 +13,18 @@ InputDtype = Literal["uint8", "float32"]
 _KINDS: dict[str, OutputKind] = {"softmax": "probabilities", "sigmoid": "probabilities"}
 
 
-def fit(known: Contract | None, model: Any, signature: Signature) -> Contract:
+def fit(known: Contract | None, model: Any, signature: Signature, source: str) -> Contract:
     """Return the contract of a loaded Keras model.
 
     A contract that the file carries is kept, under the tensor names of the model. Without one the
     inputs that look like pictures are taken for such, an output behind softmax or sigmoid gives
     probabilities, and labels are unknown.
+
+    Args:
+        known: The contract in the file, or None.
+        model: The loaded Keras model.
+        signature: Of that model.
+        source: What to call the file.
 
     Raises:
         ModelError: The file's contract is that of another model.
@@ -38,7 +44,7 @@ def fit(known: Contract | None, model: Any, signature: Signature) -> Contract:
         )
     if len(known.inputs) != len(inferred.inputs) or len(known.outputs) != len(inferred.outputs):
         raise ModelError(
-            f"The contract in the model file has {len(known.inputs)} inputs and "
+            f"'{source}': the contract in it has {len(known.inputs)} inputs and "
             f"{len(known.outputs)} outputs, the model {len(inferred.inputs)} and "
             f"{len(inferred.outputs)}. Save the model again."
         )
@@ -46,7 +52,7 @@ def fit(known: Contract | None, model: Any, signature: Signature) -> Contract:
         classes = ours.shape[-1] if ours.shape else 1
         if theirs.labels is not None and isinstance(classes, int) and classes != len(theirs.labels):
             raise ModelError(
-                f"The contract in the model file names {len(theirs.labels)} labels, but the "
+                f"'{source}': the contract in it names {len(theirs.labels)} labels, but the "
                 f"output '{ours.name}' has the shape {list(ours.shape)}. Save the model again."
             )
     return dataclasses.replace(

@@ -46,8 +46,15 @@ def check_source(path: Path) -> Kind:
 
 
 def read_contract(path: Path, kind: Kind) -> Contract | None:
-    """Return the contract of a source file; HDF5 files have none."""
-    return keras_files.read_contract(path) if kind == "keras" else None
+    """Return the contract of a source file; HDF5 files have none.
+
+    Raises:
+        ModelError: The contract is damaged.
+    """
+    try:
+        return keras_files.read_contract(path) if kind == "keras" else None
+    except ModelError as error:
+        raise ModelError(f"'{path}': {error}") from error
 
 
 def refuse_code(config: dict[str, Any], origin: str) -> None:

@@ -52,8 +52,12 @@ def main() -> None:
         result = TASKS[job["task"]](job, job_file.parent, report)
     except ToolkitError as error:
         report(error=type(error).__name__, message=str(error))
-    except MemoryError:
-        report(error="ModelError", message=f"'{job['source']}': out of memory.")
+    except Exception as error:
+        # TensorFlow has its own class for a lack of memory, which cannot be named before it is
+        # imported. Anything else is a bug and keeps its traceback.
+        if type(error).__name__ not in ("MemoryError", "ResourceExhaustedError"):
+            raise
+        report(error="ModelError", message=f"'{job['source']}' needs more memory than there is.")
     else:
         report(result=result)
 
@@ -135,7 +139,10 @@ def _load(
         model,
         signature,
         keras_contract.fit(
-            None if known is None else contracts.from_json(json.dumps(known)), model, signature
+            None if known is None else contracts.from_json(json.dumps(known)),
+            model,
+            signature,
+            source,
         ),
     )
 
@@ -188,7 +195,9 @@ def _versions() -> dict[str, str]:
 
 def _leave_with_parent() -> None:
     """End this process when the parent closes the pipe, or dies."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin: this thread would hold its lock when the interpreter ends, which aborts it.
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 
 
