@@ -5,11 +5,11 @@ Every value is quoted before it is filled in. ``folder`` is where things are kep
 """
 
 # Prints the folder, the Python, what that lacks, and the files that are there. Changes nothing.
+# ``named`` is empty when the virtual environment may stand in for ``python``.
 LOOK = """
 folder={folder}
 python={python}
-if [ -e "$folder/venv/.complete" ]; then python=${{python:-$folder/venv/bin/python}}; fi
-python=${{python:-python3}}
+if [ -e "$folder/venv/.complete" ] && [ -z "{named}" ]; then python=$folder/venv/bin/python; fi
 if ! command -v "$python" >/dev/null; then echo "missing $python"; exit 0; fi
 echo "folder $folder"
 echo "python $python"

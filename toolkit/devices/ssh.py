@@ -187,7 +187,9 @@ class SshDevice(Device):
         python = self._address.python
         reply = self._shell(
             remote_scripts.LOOK.format(
-                folder=self._folder, python=shlex.quote(python) if python else ""
+                folder=self._folder,
+                python=shlex.quote(python or "python3"),
+                named="named" if python and not self._install else "",
             )
         )
         found: dict[str, list[str]] = {}
