@@ -29,5 +29,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
-		-c constraints.txt -e '.[cpu,train,report,dev]'
+		-c constraints.txt -e '.[cpu,train,report,ssh,dev]'
 	touch $@

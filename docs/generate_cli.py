@@ -26,6 +26,17 @@ def help_text(command: click.Command, name: str, parent: click.Context | None = 
     return command.get_help(context)
 
 
+def pages(command: click.Command, name: str, parent: click.Context, mark: str = "##") -> list[str]:
+    """Return the section of a command, and those of the commands in it."""
+    path = f"{parent.command_path} {name}"
+    sections = [f"{mark} {path}\n\n```\n{help_text(command, name, parent)}\n```\n"]
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name, parent=parent)
+        for inner, child in command.commands.items():
+            sections += pages(child, inner, context, mark + "#")
+    return sections
+
+
 def generate() -> str:
     """Return the text of docs/cli.md."""
     context = click.Context(toolkit, info_name="toolkit")
@@ -34,8 +45,7 @@ def generate() -> str:
         command = toolkit.get_command(context, name)
         if command is None:
             raise LookupError(name)
-        text = help_text(command, name, context)
-        sections.append(f"## toolkit {name}\n\n```\n{text}\n```\n")
+        sections += pages(command, name, context)
     return "\n".join([HEAD, *sections])
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -355,6 +356,30 @@ def test_a_connection_that_drops_ends_what_runs_there(server, there, model):
             device.infer([(model, {"x": X})])
         # The next use connects again.
         assert device.infer([(model, {"x": X})]).outputs[0]["y"].tolist() == (X + X).tolist()
+
+
+@pytest.mark.slow
+def test_a_connection_that_drops_during_a_run_leaves_no_process(server, there, model):
+    with open_device(server.spec(there)) as device:
+        device.describe()
+        timer = threading.Timer(2, lambda: [os.kill(n, signal.SIGKILL) for n in server.sessions()])
+        timer.start()
+        with pytest.raises(DeviceError, match=r"the connection was lost.*what ran there has ended"):
+            device.measure({"x": Run(model, {"x": X})}, rounds=10**7, max_seconds=60)
+    for _ in range(100):
+        if not processes_in(there):
+            return
+        time.sleep(0.05)
+    raise AssertionError(processes_in(there))
+
+
+def processes_in(folder: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == folder:
+                found.append(entry.name)
+    return found
 
 
 @pytest.mark.slow

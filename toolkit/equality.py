@@ -5,6 +5,7 @@ says. Float products are added in the order that suits the CPU, so their last bi
 rounding to int8 follows, it may fall the other way.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,7 +103,8 @@ def compare(found: npt.NDArray[Any], expected: npt.NDArray[Any], how: Rule) -> D
     if found.shape != expected.shape:
         return Difference(float("inf"), 0.0, samples, samples)
     a, b = found.astype(np.float64), expected.astype(np.float64)
-    distance = np.abs(a - b)
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(a - b)
     # Equal infinities are no difference; one NaN more or less is.
     distance[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
     distance[np.isnan(distance)] = np.inf
@@ -116,8 +118,9 @@ def compare(found: npt.NDArray[Any], expected: npt.NDArray[Any], how: Rule) -> D
         "float": 1e-4 * largest,
         "half": 1e-2 * largest,
     }[how]
-    rows = distance.reshape(samples, -1)
-    flipped = a.reshape(samples, -1).argmax(1) != b.reshape(samples, -1).argmax(1)
+    # A size of -1 is ambiguous when there is no sample.
+    rows, a, b = (array.reshape(samples, math.prod(b.shape[1:])) for array in (distance, a, b))
+    flipped = a.argmax(1) != b.argmax(1)
     return Difference(
         max_abs=float(rows.max(initial=0.0)),
         allowed=allowed,

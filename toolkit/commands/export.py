@@ -24,7 +24,22 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 @click.command()
 @click.argument("model")
 @output_option("The ONNX file to write.")
-@click.option("--opset", type=int, default=17, show_default=True, help="ONNX opset, 11 to 18.")
+@click.option(
+    "--runtime",
+    metavar="VERSION|NAME",
+    help="The onnxruntime that will run the file: a version such as 1.16, or web, node, android, "
+    "debian-trixie. The file is written so that it can read it.",
+)
+@click.option(
+    "--check-runtime",
+    is_flag=True,
+    help="Install that version into a temporary folder and compare with Keras there as well.",
+)
+@click.option(
+    "--opset",
+    type=int,
+    help="ONNX opset, 11 to 18.  [default: 17, or what the runtime reads]",
+)
 @click.option(
     "--batch",
     callback=_batch,
@@ -80,6 +95,9 @@ def _show(result: "ExportResult") -> None:
         ("on", f"{real}{parity.random} random ones, in batches of {batches}"),
         ("in", f"{parity.runtime}, with all optimizations and with none"),
     ]
+    if result.runtime is not None:
+        ran = result.runtime
+        pairs.append(("also in", f"onnxruntime {ran.version}, {ran.max_rel_diff:.1e} relative"))
     print_pairs(pairs, title=str(result.path))
 
 

@@ -20,6 +20,9 @@ from toolkit.exporting.keras_contract import InputDtype, exported_inputs
 from toolkit.exporting.parity import Parity
 from toolkit.exporting.preprocessing import add_preprocessing
 from toolkit.exporting.refusals import refuse_unknown
+from toolkit.exporting.runtime_check import RuntimeCheck
+from toolkit.exporting.runtime_check import check_runtime as run_elsewhere
+from toolkit.exporting.runtimes import Runtime, find_runtime
 from toolkit.exporting.sources import check_source, read_contract
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.recipes import find_model
@@ -27,7 +30,7 @@ from toolkit.reporting import terminal
 from toolkit.runtime.feeding import to_batch
 
 OPSETS = range(11, 19)  # what tf2onnx 1.17 writes
-IR_VERSION = 8  # read by every onnxruntime since 1.10
+OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.13
 
 _ELEMENTS = 2**18  # of real samples in the comparison: 334 digits, 4 pictures of 224x224
 _SAMPLES = range(4, 257)
@@ -48,6 +51,7 @@ class ExportResult:
         parity: The comparison with Keras.
         data: The dataset whose samples were compared, or None.
         passes: How often each graph pass applied.
+        runtime: The comparison in the runtime that was asked for, or None.
         contract: The contract in the file.
     """
 
@@ -60,6 +64,7 @@ class ExportResult:
     parity: Parity
     data: str | None
     passes: dict[str, int]
+    runtime: RuntimeCheck | None
     contract: Contract
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +80,7 @@ class ExportResult:
             "parity": self.parity.to_dict(),
             "data": self.data,
             "passes": self.passes,
+            "runtime": None if self.runtime is None else self.runtime.to_dict(),
             "contract": self.contract.to_dict(),
         }
 
@@ -83,7 +89,9 @@ def export(
     model: str | Path,
     output: str | Path,
     *,
-    opset: int = 17,
+    runtime: str | None = None,
+    check_runtime: bool = False,
+    opset: int | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
     input: InputDtype | None = None,  # noqa: A002 - the option's name
     data: str | Path | None = None,
@@ -98,7 +106,11 @@ def export(
     Args:
         model: A .keras or .h5 file, or a name of the zoo.
         output: The ONNX file to write.
-        opset: ONNX opset, 11 to 18.
+        runtime: The onnxruntime that will run the file: a version such as "1.16", or "web",
+            "node", "android", "debian-trixie". The file is written so that it can read it.
+        check_runtime: Install that version into a temporary folder and compare with Keras there
+            as well.
+        opset: ONNX opset, 11 to 18; None takes 17, or what the runtime reads.
         batch: "dynamic", or a fixed batch size.
         input: "uint8" takes pixels as decoded, with the preprocessing in the graph; "float32"
             leaves it to the caller. None takes uint8 where the model's contract says what the
@@ -116,10 +128,10 @@ def export(
         OutputError: The output cannot be written.
         MissingPackageError: TensorFlow or onnxruntime is not installed.
     """
-    if opset not in OPSETS:
-        raise RecipeError(
-            f"--opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}; leave it out for 17."
-        )
+    target = None if runtime is None else find_runtime(runtime)
+    opset = _opset(opset, target)
+    if check_runtime and target is None:
+        raise RecipeError("--check-runtime needs --runtime, which names the version to run.")
     fixed = None if batch == "dynamic" else batch
     if fixed is not None and fixed < 1:
         raise RecipeError(f"--batch {batch} is not positive; give a size, or 'dynamic'.")
@@ -159,7 +171,7 @@ def export(
         contract = _onnx_contract(keras, input, fixed)
         converted = ir.load(folder / worker.MODEL)
         refuse_unknown(converted, result["layers"], str(source))
-        passes = _finish(converted, keras, contract)
+        passes = _finish(converted, keras, contract, target)
         advance(0, note="comparing with Keras")
         cases = references.read(folder / worker.CASES)
         content = _serialized(converted)
@@ -174,8 +186,13 @@ def export(
             "input": contract.inputs[0].dtype,
             "versions": {"toolkit": __version__, **result["versions"]},
         }
-        check = {"check": "parity", "data": dataset, **compared.to_dict()}
-        contract = contract.with_step(step, check)
+        checks = [{"check": "parity", "data": dataset, **compared.to_dict()}]
+        ran = None
+        if target is not None and check_runtime:
+            advance(0, note=f"running onnxruntime {target.version}")
+            ran = run_elsewhere(target, content, cases, folder, str(source), compared.limit)
+            checks.append({"check": "runtime", **ran.to_dict()})
+        contract = contract.with_step(step, *checks)
         converted.metadata_props[KEY] = contract.to_json()
         content = _serialized(converted)
         with whole_file(output) as temporary:
@@ -190,8 +207,25 @@ def export(
         parity=compared,
         data=dataset,
         passes=passes,
+        runtime=ran,
         contract=contract,
     )
+
+
+def _opset(opset: int | None, target: Runtime | None) -> int:
+    """Return the opset to write: the one asked for, else the highest usual one that is read."""
+    highest = OPSETS[-1] if target is None else target.opset
+    if opset is None:
+        return min(OPSET, highest)
+    if opset not in OPSETS:
+        raise RecipeError(
+            f"--opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}; leave it out for {OPSET}."
+        )
+    if target is not None and opset > highest:
+        raise RecipeError(
+            f"--opset {opset}: onnxruntime {target.version} reads up to {highest}; leave it out."
+        )
+    return opset
 
 
 def _images(
@@ -234,7 +268,9 @@ def _onnx_contract(keras: Contract, dtype: InputDtype | None, batch: int | None)
     )
 
 
-def _finish(model: ir.Model, keras: Contract, contract: Contract) -> dict[str, int]:
+def _finish(
+    model: ir.Model, keras: Contract, contract: Contract, target: Runtime | None
+) -> dict[str, int]:
     """Put preprocessing, names and shapes into the converted graph and clean it, in place."""
     for before, after in zip(keras.inputs, contract.inputs, strict=True):
         add_preprocessing(model, before, after)
@@ -243,7 +279,7 @@ def _finish(model: ir.Model, keras: Contract, contract: Contract) -> dict[str, i
     for value in itertools.chain(model.graph.inputs, model.graph.outputs):
         value.shape = ir.Shape(declared[str(value.name)])
     passes = graph.clean(model)
-    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.ir_version = min(model.ir_version, target.ir_version if target else IR_VERSION)
     model.producer_name, model.producer_version = "toolkit", __version__
     model.doc_string = None
     model.graph.name = contract.name

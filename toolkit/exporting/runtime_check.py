@@ -1,0 +1,152 @@
+"""Loads and runs a model in another version of onnxruntime, in a throw-away folder."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import CheckFailedError, ToolkitError
+from toolkit.exporting import parity, runtime_probe
+from toolkit.exporting.references import Case
+from toolkit.exporting.runtimes import Runtime
+
+_INSTALL_TIMEOUT_S = 600
+_RUN_TIMEOUT_S = 600
+# onnxruntime's wheels up to 1.18 were built against numpy 1.
+_NUMPY_2_SINCE = (1, 19)
+
+
+@dataclass(frozen=True)
+class RuntimeCheck:
+    """How far the model is from Keras in another version of onnxruntime.
+
+    Attributes:
+        name: The runtime as it was asked for.
+        version: The version that ran.
+        max_abs_diff: max |a - b| over all outputs and samples, with all graph optimizations and
+            with none.
+        max_rel_diff: max |a - b| / max |a|.
+        limit: The largest relative difference that passes.
+    """
+
+    name: str
+    version: str
+    max_abs_diff: float
+    max_rel_diff: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the limit."""
+        return self.max_rel_diff <= self.limit
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object that stands in results and in the contract's evidence."""
+        return {
+            "name": self.name,
+            "runtime": f"onnxruntime {self.version}",
+            "max_abs_diff": self.max_abs_diff,
+            "max_rel_diff": self.max_rel_diff,
+            "limit": self.limit,
+            "passed": self.passed,
+        }
+
+
+def check_runtime(
+    runtime: Runtime,
+    model: bytes,
+    cases: Sequence[Case],
+    folder: Path,
+    source: str,
+    limit: float = parity.LIMIT,
+) -> RuntimeCheck:
+    """Install a version of onnxruntime into a folder and compare the model with Keras there.
+
+    Python's wheel stands for the other packages of the same version: they share the code that
+    reads and runs a model on the CPU.
+
+    Args:
+        runtime: The version.
+        model: The serialized ONNX model.
+        cases: Inputs and Keras' outputs.
+        folder: An empty folder, 100 MB for the packages and the files of the check.
+        source: What to call the Keras file.
+        limit: The largest relative difference that passes.
+
+    Raises:
+        ToolkitError: The version cannot be installed here.
+        CheckFailedError: The model does not load there, or computes something else.
+    """
+    packages = _install(runtime, folder / "packages")
+    (folder / "model.onnx").write_bytes(model)
+    inputs = {
+        f"{index}/input/{number}": tensor
+        for index, case in enumerate(cases)
+        for number, tensor in enumerate(case.inputs)
+    }
+    np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # stubs see allow_pickle
+    files = [folder / name for name in ("model.onnx", "inputs.npz", "results.npz")]
+    probe = [sys.executable, "-I", "-S", runtime_probe.__file__, str(packages), *map(str, files)]
+    finished = _call(probe, _RUN_TIMEOUT_S)
+    what = f"'{source}': onnxruntime {runtime.version}"
+    if finished.returncode != 0:
+        reason = (finished.stderr.strip().splitlines() or [f"status {finished.returncode}"])[-1]
+        raise CheckFailedError(
+            f"{what} cannot run the model: {reason[:300].rstrip('.')}. Nothing was written."
+        )
+    figures = [(0.0, 0.0)]
+    with np.load(files[2]) as results:
+        for way in ("all", "none"):
+            for number in range(len(cases[0].outputs)):
+                expected = [case.outputs[number] for case in cases]
+                found = [results[f"{index}/{way}/{number}"] for index in range(len(cases))]
+                figures.append(parity.difference(expected, found))
+        version = str(results["version"])
+    check = RuntimeCheck(
+        name=runtime.name,
+        version=version,
+        max_abs_diff=max(absolute for absolute, _ in figures),
+        max_rel_diff=max(relative for _, relative in figures),
+        limit=limit,
+    )
+    if not check.passed:
+        raise CheckFailedError(
+            f"{what} computes something else than Keras: max |a-b| / max |a| is "
+            f"{check.max_rel_diff:.1e}, the limit is {limit:g}. Nothing was written."
+        )
+    return check
+
+
+def _install(runtime: Runtime, target: Path) -> Path:
+    """Install the runtime and the numpy that it was built for into a folder."""
+    number = tuple(int(part) for part in runtime.version.split("."))
+    exact = runtime.version if len(number) == 3 else f"{runtime.version}.*"
+    numpy = "numpy" if number[:2] >= _NUMPY_2_SINCE else "numpy<2"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Its other dependencies are for its tools; `import onnxruntime` needs numpy alone.
+    wanted = ["--no-deps", "--only-binary", ":all:", f"onnxruntime=={exact}", numpy]
+    finished = _call([*pip, "--target", str(target), *wanted], _INSTALL_TIMEOUT_S)
+    if finished.returncode != 0:
+        lines = [line for line in finished.stderr.splitlines() if line.startswith("ERROR:")]
+        reason = lines[-1].removeprefix("ERROR: ") if lines else finished.stderr.strip()[-200:]
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise ToolkitError(
+            f"--check-runtime: onnxruntime {runtime.version} could not be installed for Python "
+            f"{version} ({reason[:200].rstrip('.')}). Name another version, or leave the check out."
+        )
+    return target
+
+
+def _call(command: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolkitError(
+            f"--check-runtime took longer than {timeout_s:g} seconds and was stopped."
+        ) from error
