@@ -94,6 +94,10 @@ LAYERS = {
     "TimeDistributed": single(lambda k: k.TimeDistributed(k.Conv2D(2, 3)), (3, 8, 8, 3)),
     "Embedding": single(lambda k: k.Embedding(11, 3), (5,), "int32"),
     "CategoryEncoding": single(lambda k: k.CategoryEncoding(7), (5,), "int32"),
+    "Discretization": single(lambda k: k.Discretization(bin_boundaries=[-0.5, 0.0, 0.5]), (4,)),
+    "Discretization, one-hot": single(
+        lambda k: k.Discretization(bin_boundaries=[-0.5, 0.5], output_mode="one_hot"), (1,)
+    ),
     "Dropout": single(lambda k: k.Dropout(0.5)),
     "RandomFlip": single(lambda k: k.RandomFlip()),
 }
@@ -148,6 +152,12 @@ def _passed_through() -> Any:
     return keras.Model(x, [x, hidden, hidden])
 
 
+def _arg_max() -> Any:
+    keras = import_keras()
+    x = keras.Input((4,), name="scores")
+    return keras.Model(x, keras.ops.argmax(x * keras.ops.cast(x > 0, "float32"), axis=-1))
+
+
 def _never_called() -> Any:
     keras = import_keras()
     model = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(2)])
@@ -175,6 +185,7 @@ MODELS: dict[str, tuple[Callable[[], Any], list[str] | None, list[str] | None]] 
         ["given"],
         ["given_1", "hidden", "hidden_1"],
     ),
+    "the index of the largest": (_arg_max, ["scores"], None),
     "built, never called": (_never_called, None, None),
     "called, without an Input": (_called_without_input, None, None),
 }
@@ -189,9 +200,6 @@ REFUSED = {
     "the layer .* \\(Resizing\\) has antialias": single(lambda k: k.Resizing(5, 7, antialias=True)),
     "the layer .* \\(Conv2D\\) computes in mixed_bfloat16": single(
         lambda k: k.Conv2D(3, 3, dtype="mixed_bfloat16")
-    ),
-    "the layer .* \\(Discretization\\) needs TensorFlow's operator 'Bucketize'": single(
-        lambda k: k.Discretization(bin_boundaries=[0.0, 0.5]), (4,)
     ),
     "the layer .* \\(Hashing\\) needs .*; do the hashing before the model": single(
         lambda k: k.Hashing(7), (5,), "int32"

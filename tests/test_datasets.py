@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.datasets import Split, builtin, load_dataset, sample
+from toolkit.datasets import Split, builtin, evaluation_split, load_dataset, sample
 from toolkit.errors import DataError
 from toolkit.recipes import builtin_dir
 
@@ -69,7 +69,7 @@ def test_mnist_arrays_are_the_canonical_idx_files(key):
 def test_mnist_has_three_parts_that_do_not_overlap():
     mnist = load_dataset("mnist")
     assert [len(mnist.training), len(mnist.validation), len(mnist.test)] == [55_000, 5_000, 10_000]
-    assert mnist.evaluation is mnist.test
+    assert evaluation_split(mnist) == (mnist.test, "test")
     assert mnist.labels == tuple("0123456789")
     with np.load(MNIST_FILE) as archive:
         everything = archive["x_train"]
@@ -94,6 +94,31 @@ def test_a_download_is_checked_against_the_same_pin_and_cached(tmp_path, monkeyp
         server.shutdown()
     assert first.digest == builtin.MNIST_DIGEST
     assert load_dataset("mnist").digest == builtin.MNIST_DIGEST  # from the cache: no server now
+
+
+class CutOff(http.server.BaseHTTPRequestHandler):
+    """Promises more than it sends."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(bytes(100))
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_download_that_is_cut_off_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(builtin, "builtin_dir", lambda kind: tmp_path / "no-such-checkout")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CutOff) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(builtin, "KERAS_DATASETS", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(DataError, match="could not be downloaded"):
+            load_dataset("mnist")
+        server.shutdown()
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_a_damaged_download_is_refused_and_says_what_to_delete(tmp_path, monkeypatch):
@@ -142,7 +167,7 @@ def test_npz_with_one_set_holds_a_fixed_part_out_and_evaluates_on_all(tmp_path):
     np.savez(tmp_path / "d.npz", x=x, y=y, label_names=np.array(["a", "b", "c"]))
     data = load_dataset(tmp_path / "d.npz")
     assert [len(data.training), len(data.validation), len(data.test)] == [44, 4, 12]
-    assert len(data.evaluation) == 60
+    assert len(evaluation_split(data)[0]) == 60
     assert data.labels == ("a", "b", "c")
     again = load_dataset(tmp_path / "d.npz")
     np.testing.assert_array_equal(data.test.images[:], again.test.images[:])
@@ -162,16 +187,16 @@ def test_idx_folder_and_single_file(tmp_path, ending):
     folder = load_dataset(tmp_path)
     assert [len(folder.training), len(folder.validation), len(folder.test)] == [22, 2, 10]
     single = load_dataset(tmp_path / f"t10k-images-idx3-ubyte{ending}")
-    assert len(single.evaluation) == 10
-    np.testing.assert_array_equal(single.evaluation.images[:], folder.test.images[:])
+    assert len(evaluation_split(single)[0]) == 10
+    np.testing.assert_array_equal(evaluation_split(single)[0].images[:], folder.test.images[:])
 
 
 def test_folder_of_classes_sorts_numbers_as_numbers(tmp_path):
     write_class_folder(tmp_path, ("10", "9", "2"))
     data = load_dataset(tmp_path)
     assert data.labels == ("2", "9", "10")
-    assert data.evaluation.images[:].shape == (18, 4, 5)
-    assert sorted(data.evaluation.labels.tolist()) == [0] * 6 + [1] * 6 + [2] * 6
+    assert evaluation_split(data)[0].images[:].shape == (18, 4, 5)
+    assert sorted(evaluation_split(data)[0].labels.tolist()) == [0] * 6 + [1] * 6 + [2] * 6
 
 
 def test_folder_with_train_and_test_uses_them(tmp_path):
@@ -186,7 +211,22 @@ def test_folder_with_train_and_test_uses_them(tmp_path):
 def test_folder_images_get_the_size_of_the_first_and_colour_when_any_has_it(tmp_path):
     write_class_folder(tmp_path, ("a", "b"))
     Image.new("RGB", (9, 9), (200, 10, 10)).save(tmp_path / "b" / "0.png")
-    assert load_dataset(tmp_path).evaluation.images[:].shape == (12, 4, 5, 3)
+    assert evaluation_split(load_dataset(tmp_path))[0].images[:].shape == (12, 4, 5, 3)
+
+
+def test_folder_pictures_are_decoded_as_predict_decodes_them(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        ramp = np.linspace(0, 65535, 20).astype(np.uint16).reshape(4, 5)
+        Image.fromarray(ramp).save(tmp_path / name / "16bit.png")
+        stroke = Image.new("RGBA", (5, 4), (0, 0, 0, 0))
+        stroke.putpixel((2, 2), (0, 0, 0, 255))
+        stroke.save(tmp_path / name / "stroke.png")
+    data = load_dataset(tmp_path)
+    wide, drawn = evaluation_split(data)[0].images[:2]
+    assert wide[0, 0] == 0
+    assert wide[1, 0] == round(65535 * 5 / 19 / 257)
+    assert sorted(set(drawn.reshape(-1).tolist())) == [0, 255]
 
 
 def test_samples_are_drawn_without_replacement_and_by_seed():

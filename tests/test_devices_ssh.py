@@ -214,21 +214,6 @@ def test_an_arm_board_is_a_device_like_any_other(server, there, model, emulation
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_installed_on_demand_only(server, there, model):
-    spec = server.spec(there, os.path.realpath(sys.executable))
-    with open_device(spec) as device:
-        with pytest.raises(MissingPackageError, match="onnxruntime not installed"):
-            device.describe()
-    assert not there.exists()
-    for installed in (True, False):  # the second time it is there
-        with open_device(spec, install=True) as device:
-            found = device.infer([(model, {"x": X})])
-            assert device.installed == installed
-        assert found.outputs[0]["y"].tolist() == (X + X).tolist()
-        assert found.device.onnxruntime == open_device("local").describe().onnxruntime
-
-
-@pytest.mark.slow
 def test_an_installation_that_fails_leaves_nothing(server, there, tmp_path):
     python = tmp_path / "python"
     # Its virtual environments have a pip that fails.

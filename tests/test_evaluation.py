@@ -102,6 +102,8 @@ def test_mistakes_are_drawn_most_confident_first(model, data, tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         evaluate(model, data=data, errors=picture)
     evaluate(model, data=data, errors=picture, force=True)
+    with pytest.raises(OutputError, match="is what this step reads"):
+        evaluate(model, data=data, errors=model, force=True)
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,9 @@ def test_an_interrupt_kills_the_child_and_leaves_no_files(program, tmp_path):
     assert not child.Path(folders[0]).parent.exists()
 
 
-def test_the_worker_ends_when_its_parent_is_gone(tmp_path):
-    job = tmp_path / "job.json"
+def test_the_worker_ends_and_clears_up_when_its_parent_is_gone(tmp_path):
+    job = tmp_path / "shared" / "job.json"
+    job.parent.mkdir()
     job.write_text(json.dumps({"task": "export"}), encoding="utf-8")
     process = subprocess.Popen(
         [sys.executable, "-c", _SLOW_WORKER, str(job)],
@@ -117,6 +118,7 @@ def test_the_worker_ends_when_its_parent_is_gone(tmp_path):
     process.stdin.close()
 
     assert process.wait(timeout=30) == 1
+    assert not job.parent.exists()
 
 
 _SLOW_WORKER = """

@@ -61,6 +61,16 @@ def test_check_output_names_what_is_wrong(tmp_path):
     assert check_output(str(tmp_path / "new.onnx")) == tmp_path / "new.onnx"
 
 
+def test_an_output_is_never_one_of_the_inputs(tmp_path):
+    model = tmp_path / "m.onnx"
+    model.write_text("model")
+    (tmp_path / "link.onnx").symlink_to(model)
+    for output in (model, tmp_path / "link.onnx"):
+        with pytest.raises(OutputError, match="is what this step reads"):
+            check_output(output, force=True, inputs=[model])
+    assert check_output(tmp_path / "new.onnx", inputs=[model]) == tmp_path / "new.onnx"
+
+
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")

@@ -70,6 +70,15 @@ def test_a_zoo_name_stands_for_its_model_file(tmp_path):
         recipes.find_model(str(tmp_path / "a.onnx"), ".onnx")
 
 
+def test_a_folder_of_that_name_does_not_shadow_a_built_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist_cnn").mkdir()
+    assert recipes.find("models", "mnist_cnn").name == "mnist_cnn.toml"
+    assert recipes.find_model("mnist_cnn", ".onnx").name == "mnist_cnn.onnx"
+    (tmp_path / "own").mkdir()
+    assert recipes.find_model("own", ".onnx") == Path("own")
+
+
 def test_the_package_never_imports_the_content_folders():
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

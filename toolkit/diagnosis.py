@@ -19,8 +19,7 @@ PACKAGES = {
     "tensorflow": "train",
     "keras": "train",
     "tf2onnx": "train",
-    "matplotlib": "report",
-    "jinja2": "report",
+    "matplotlib": "train",
 }
 PROVIDERS: dict[str, Provider] = {
     "CPUExecutionProvider": "cpu",
@@ -133,7 +132,7 @@ def _providers() -> list[Finding]:
                 "cpu",
                 "problem",
                 f"onnxruntime cannot be imported: {error}",
-                "pip install --force-reinstall 'toolkit[cpu]'",
+                "pip install --force-reinstall onnxruntime",
             )
         ]
     model = _identity_model()

@@ -8,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.contract import Contract
-from toolkit.datasets import Dataset, Split, load_dataset
+from toolkit.datasets import Dataset, Part, Split, evaluation_split, load_dataset
 from toolkit.errors import DataError, ModelError
 from toolkit.files import check_output
+from toolkit.keras_files import read_contract
 from toolkit.measuring import accuracy
 from toolkit.recipes import find_model
 from toolkit.reporting.terminal import progress
+from toolkit.runtime import Model, load
 from toolkit.runtime.scores import guess_kind, to_probabilities
 from toolkit.runtime.session import Provider
 
@@ -51,7 +53,7 @@ class EvaluateResult:
 
     path: str
     data: str
-    part: str
+    part: Part
     samples: int
     top1: float
     top1_interval: tuple[float, float]
@@ -107,18 +109,19 @@ def evaluate(
         OutputError: The picture cannot be written.
     """
     path = find_model(str(model), ".onnx", *KERAS_SUFFIXES)
-    picture = None if errors is None else check_output(errors, force=force)
-    contract = _contract(path, provider)
+    picture = None if errors is None else check_output(errors, force=force, inputs=[path])
+    loaded = None if path.suffix in KERAS_SUFFIXES else load(path, provider=provider)
+    contract = _keras_contract(path) if loaded is None else loaded.contract
     name = data or (contract.training_data if contract is not None else None)
     if name is None:
         raise DataError(
             f"'{path}' does not tell what it was trained on; name a dataset with --data."
         )
     dataset = load_dataset(name)
-    split, part = _split(dataset, contract)
+    split, part = evaluation_split(dataset, contract)
     if split.labels is None:
         raise DataError(f"'{dataset.name}' has no labels; accuracy needs them.")
-    probabilities = _probabilities(path, contract, split, provider)
+    probabilities = _probabilities(path, contract, split, loaded)
     labels = _labels(contract, dataset, probabilities.shape[1])
     if int(split.labels.max()) >= probabilities.shape[1]:
         raise DataError(
@@ -152,34 +155,16 @@ def evaluate(
     )
 
 
-def _contract(path: Path, provider: Provider) -> Contract | None:
-    if path.suffix in KERAS_SUFFIXES:
-        from toolkit.keras_files import read_contract
-
-        return read_contract(path) if path.suffix == ".keras" else None
-    from toolkit.runtime import load
-
-    return load(path, provider=provider).contract
-
-
-def _split(dataset: Dataset, contract: Contract | None) -> tuple[Split, str]:
-    """Return the samples to evaluate on; never those that the model was trained on."""
-    if dataset.whole is None:
-        return dataset.test, "test"
-    seen = {
-        step["data"].get("sha256")
-        for step in (contract.provenance if contract is not None else ())
-        if isinstance(step.get("data"), dict)
-    }
-    return (dataset.test, "held out") if dataset.digest in seen else (dataset.whole, "all")
+def _keras_contract(path: Path) -> Contract | None:
+    return read_contract(path) if path.suffix == ".keras" else None
 
 
 def _probabilities(
-    path: Path, contract: Contract | None, split: Split, provider: Provider
+    path: Path, contract: Contract | None, split: Split, model: Model | None
 ) -> npt.NDArray[np.float32]:
     """Return the class probabilities [N, classes] of every sample."""
     with progress(f"evaluating {path.name}", len(split)) as advance:
-        if path.suffix in KERAS_SUFFIXES:
+        if model is None:
             from toolkit.exporting import keras_outputs
 
             scores = keras_outputs(path, split.images, batch_size=_BATCH, advance=advance)
@@ -187,9 +172,6 @@ def _probabilities(
             if kind not in ("probabilities", "logits"):
                 raise ModelError(f"'{path}' does not classify: its output is '{kind}'.")
             return to_probabilities(scores, kind)
-        from toolkit.runtime import load
-
-        model = load(path, provider=provider)
         parts = []
         for images, _ in split.batches(_BATCH):
             parts.append(model.probabilities(images))

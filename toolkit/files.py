@@ -4,18 +4,25 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from toolkit.errors import DataError, OutputError
 
 
-def check_output(path: str | Path, *, force: bool = False) -> Path:
+def check_output(
+    path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = ()
+) -> Path:
     """Return the path after checking that a file can be written there; nothing is created.
 
+    Args:
+        path: The file to write.
+        force: Whether a file that is there may be replaced.
+        inputs: Files that the step reads; none of them is ever replaced.
+
     Raises:
-        OutputError: The folder is missing or not writable, the path is a directory, or a file is
-            there already and ``force`` is False.
+        OutputError: The folder is missing or not writable, the path is a directory or one of the
+            inputs, or a file is there already and ``force`` is False.
     """
     path = Path(path)
     if path.is_dir():
@@ -24,6 +31,8 @@ def check_output(path: str | Path, *, force: bool = False) -> Path:
         raise OutputError(f"'{path}': the folder '{path.parent}' does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"'{path}': the folder '{path.parent}' is not writable.")
+    if path.exists() and any(Path(entry).exists() and path.samefile(entry) for entry in inputs):
+        raise OutputError(f"'{path}' is what this step reads; name another file to write.")
     if path.exists() and not force:
         raise OutputError(f"'{path}' exists already; add --force to replace it.")
     return path

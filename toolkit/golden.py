@@ -28,6 +28,7 @@ import onnx
 from toolkit import contract as contracts
 from toolkit.errors import ModelError
 from toolkit.files import whole_file
+from toolkit.runtime.session import check_model_file
 
 KEY = "toolkit.golden"
 VERSION = 1
@@ -70,10 +71,9 @@ def load_model(path: Path) -> onnx.ModelProto:
     Raises:
         ModelError: It cannot be read, or is no ONNX model.
     """
+    check_model_file(path)
     try:
         model = onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise ModelError(f"'{path}' cannot be read: {error.strerror}.") from error
     except Exception as error:  # protobuf's parser raises what it likes
         raise ModelError(f"'{path}' is no ONNX model, or it is damaged.") from error
     if not model.graph.output:

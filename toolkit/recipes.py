@@ -2,7 +2,7 @@
 
 This is the one place that knows where they are: inside the package of an installed wheel
 (``toolkit/_builtin``), beside the package in a checkout. A name that ends in a suffix of its kind
-is a path; anything else is a built-in name.
+is a path; anything else is a built-in name, or where there is none of that name a path after all.
 """
 
 import difflib
@@ -41,7 +41,7 @@ def builtin_names(kind: Kind, suffix: str = ".toml") -> list[str]:
 
 def is_path(name: str) -> bool:
     """Tell whether a command line argument means a file rather than a built-in name."""
-    return name.endswith(SUFFIXES) or "/" in name or "\\" in name or Path(name).exists()
+    return name.endswith(SUFFIXES) or "/" in name or "\\" in name or name in (".", "..")
 
 
 def find(kind: Kind, name: str, suffix: str = ".toml") -> Path:
@@ -59,6 +59,8 @@ def find(kind: Kind, name: str, suffix: str = ".toml") -> Path:
         return path
     path = builtin_dir(kind) / f"{name}{suffix}"
     if not path.exists():
+        if Path(name).is_file():
+            return Path(name)
         known = builtin_names(kind, suffix)
         raise RecipeError(
             f"'{name}' is no file and no built-in name in {kind}/.{closest(name, known)} "
@@ -86,6 +88,8 @@ def find_model(name: str, *suffixes: str) -> Path:
         path = builtin_dir("models") / f"{name}{suffix}"
         if path.exists():
             return path
+    if Path(name).exists():
+        return Path(name)
     known = sorted({entry for suffix in suffixes for entry in builtin_names("models", suffix)})
     raise ModelError(
         f"'{name}' is no file and no model of the zoo.{closest(name, known)} "

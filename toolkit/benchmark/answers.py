@@ -29,13 +29,12 @@ class Answers:
     classes: int
 
 
-def check_data(dataset: Dataset, models: Mapping[str, Model]) -> None:
-    """Check that a dataset fits the models, before anything is measured.
+def check_data(dataset: Dataset, split: Split, models: Mapping[str, Model]) -> None:
+    """Check that the samples of a dataset fit the models, before anything is measured.
 
     Raises:
         DataError: It is empty, its samples do not fit an input, or its classes not the labels.
     """
-    split = dataset.evaluation
     if not len(split):
         raise DataError(f"'{dataset.name}' has no samples to evaluate on.")
     for name, model in models.items():

@@ -154,7 +154,7 @@ def assumptions(
     notices = []
     if dataset is None:
         notices.append("Inputs are random and accuracy was not measured; add --data for that.")
-    elif dataset.evaluation.labels is None:
+    elif dataset.test.labels is None:
         notices.append(f"'{dataset.name}' has no labels: there is agreement, but no accuracy.")
     for name in dict.fromkeys(entry.model for entry in found):
         entry = next(other for other in found if other.model == name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.benchmark.nodes import ProfileRow
+from toolkit.datasets import Part
 from toolkit.measuring.statistics import Verdict
 
 SCHEMA = "toolkit.bench/1"
@@ -158,6 +159,7 @@ class BenchResult:
         variants: In the order of the models; the first is the baseline.
         comparisons: Each other variant against its baseline.
         data: Name of the dataset, or None for random inputs.
+        part: Which part of the data they are: "test", "held out" or "all".
         samples: Samples that the accuracy rests on.
         rounds: Interleaved rounds.
         seconds: What the whole bench took.
@@ -172,6 +174,7 @@ class BenchResult:
     variants: list[Variant]
     comparisons: list[Comparison]
     data: str | None
+    part: Part | None
     samples: int | None
     rounds: int
     seconds: float

@@ -32,7 +32,7 @@ from toolkit.benchmark.figures import (
 )
 from toolkit.benchmark.nodes import side_by_side
 from toolkit.benchmark.result import BenchResult
-from toolkit.datasets import Dataset, load_dataset
+from toolkit.datasets import Split, evaluation_split, load_dataset
 from toolkit.errors import OutputError
 from toolkit.files import check_output, write_text
 from toolkit.measuring import environment, noise
@@ -127,32 +127,33 @@ def bench(
         raise ValueError(f"max_time is {max_time}, it must be above 0")
     if json is not None and report is not None and Path(json) == Path(report):
         raise OutputError(f"'{json}' cannot be both the JSON file and the report; name two files.")
+    paths = find_models([models] if isinstance(models, (str, Path)) else models)
+    if not paths:
+        raise ValueError("there is no model to bench")
     for output in (json, report):
         if output is not None:
-            check_output(output, force=force)
+            check_output(output, force=force, inputs=paths)
     if report is not None:
         from toolkit.reporting import bench_page
 
         bench_page.check_packages()
-
-    paths = find_models([models] if isinstance(models, (str, Path)) else models)
-    if not paths:
-        raise ValueError("there is no model to bench")
     opened = {setting.provider: open_models(paths, setting.provider) for setting in settings}
     if attach:
         for loaded in opened.values():
             attaching.check_attachable(loaded)
     dataset = None if data is None else load_dataset(data)
-    images = None
+    images, split, part = None, None, None
     if dataset is not None:
+        contracts = [model.contract for loaded in opened.values() for model in loaded.values()]
+        split, part = evaluation_split(dataset, *contracts)
         for loaded in opened.values():
-            answering.check_data(dataset, loaded)
-        images = dataset.evaluation.images[slice(0, max(entry.batch for entry in settings))]
+            answering.check_data(dataset, split, loaded)
+        images = split.images[slice(0, max(entry.batch for entry in settings))]
     found = candidates(paths, opened, settings, images=images)
 
     before = noise.snapshot()
     machine = environment.describe()
-    answers = {} if dataset is None else _ask_all(dataset, opened)
+    answers = {} if split is None else _ask_all(split, opened)
     with options.pinned():
         starts, runtime = _cold_starts(found, options, seed)
         timings = _time_all(found, options, rounds, max_time, seed, until_certain=until_certain)
@@ -171,7 +172,8 @@ def bench(
             comparison(entry, baseline, measured, seed) for entry, baseline in pairs(found)
         ],
         data=None if dataset is None else dataset.name,
-        samples=None if dataset is None else len(dataset.evaluation),
+        part=part,
+        samples=None if split is None else len(split),
         rounds=timings.rounds,
         seconds=time.perf_counter() - started,
         runtime_rss_mib=runtime.peak_rss_mib,
@@ -236,7 +238,7 @@ def _several(
 
 
 def _ask_all(
-    dataset: Dataset, opened: Mapping[Provider, Mapping[str, Model]]
+    split: Split, opened: Mapping[Provider, Mapping[str, Model]]
 ) -> dict[tuple[Provider, str], Answers]:
     """Return the answers of each model that classifies, by provider and name."""
     asked = {
@@ -245,7 +247,6 @@ def _ask_all(
         for name, model in models.items()
         if answering.classifies(model)
     }
-    split = dataset.evaluation
     with progress("accuracy", len(split) * len(asked)) as advance:
         return {key: answering.ask(model, split, advance) for key, model in asked.items()}
 

@@ -3,15 +3,15 @@
 Whatever the source, the samples are checked against one pinned digest.
 """
 
+import http.client
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.datasets import idx, npz
 from toolkit.datasets.dataset import Dataset
-from toolkit.errors import DataError, OutputError
+from toolkit.errors import DataError
 from toolkit.files import whole_file
 from toolkit.recipes import builtin_dir
 
@@ -79,17 +79,23 @@ def _cached(name: str, dataset: str, url_path: str | None = None) -> Path:
         return path
     url = f"{KERAS_DATASETS}/{url_path or name}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, whole_file(path) as part:  # noqa: S310 - a constant https address
-            part.write_bytes(response.read())
-    except OutputError:
-        raise
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - a constant https address
+            content = response.read()
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error) or type(error).__name__
         raise DataError(
             f"'{dataset}' is not on this machine and could not be downloaded ({reason}). "
             f"Offline: copy {path.name} to '{path}', or give your own file with --data PATH."
         ) from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"'{path.parent}' cannot be created ({error.strerror}); name a folder that can be "
+            "written with XDG_CACHE_HOME, or give your own file with --data PATH."
+        ) from error
+    with whole_file(path) as part:
+        part.write_bytes(content)
     return path
 
 

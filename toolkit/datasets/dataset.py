@@ -3,17 +3,19 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.contract import Contract
 from toolkit.errors import DataError
 
 VALIDATION_PART = 12  # one sample in 12 of the training data: 5,000 of MNIST's 60,000
 TEST_PART = 5  # one in 5 when the data has no test set of its own
 _SPLIT_SEED = 20_231  # fixed: every step of the chain must hold out the same samples
 
+Part = Literal["test", "held out", "all"]
 Index = slice | npt.NDArray[np.integer]
 
 
@@ -80,11 +82,6 @@ class Dataset:
     labels: tuple[str, ...] | None
 
     @property
-    def evaluation(self) -> Split:
-        """The samples that `evaluate` and `bench` use: the test set, or all of a single set."""
-        return self.test if self.whole is None else self.whole
-
-    @property
     def classes(self) -> int:
         """The number of classes.
 
@@ -100,6 +97,25 @@ class Dataset:
         if not highest:
             raise DataError(f"'{self.name}' has no labels.")
         return max(highest) + 1
+
+
+def evaluation_split(dataset: Dataset, *contracts: Contract | None) -> tuple[Split, Part]:
+    """Return the samples to measure models on, and which part of the data they are.
+
+    The test set where the data has one. Of a file with one set, all samples, unless one of the
+    models has seen the file (its provenance holds the file's digest): then the part that is held
+    out of training and calibration.
+    """
+    if dataset.whole is None:
+        return dataset.test, "test"
+    seen = {
+        step["data"].get("sha256")
+        for contract in contracts
+        if contract is not None
+        for step in contract.provenance
+        if isinstance(step.get("data"), dict)
+    }
+    return (dataset.test, "held out") if dataset.digest in seen else (dataset.whole, "all")
 
 
 def from_sets(

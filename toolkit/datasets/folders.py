@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from toolkit.datasets.dataset import Dataset, Index, Split, from_one_set, from_sets
 from toolkit.errors import DataError
+from toolkit.runtime.images import decode
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 _TRAINING = ("train", "training")
@@ -37,11 +38,10 @@ class ImageFiles:
         return np.stack([self._decode(self._paths[number]) for number in np.atleast_1d(numbers)])
 
     def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
-        with _open(path) as image:
-            converted = ImageOps.exif_transpose(image).convert(self._mode)
-            if converted.size != self._size:
-                converted = converted.resize(self._size, Image.Resampling.BILINEAR)
-            return np.asarray(converted, np.uint8)
+        image = decode(path).convert(self._mode)
+        if image.size != self._size:
+            image = image.resize(self._size, Image.Resampling.BILINEAR)
+        return np.asarray(image, np.uint8)
 
 
 def load(path: Path) -> Dataset:
@@ -105,11 +105,10 @@ def _form(files: list[tuple[Path, int]]) -> tuple[tuple[int, int], str]:
     """Return the size and mode that all pictures get: those of the first of each class."""
     sizes, modes = [], []
     for path in _first_of_each_class(files):
-        with _open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            sizes.append(upright.size)
-            modes.append(upright.mode)
-    return sizes[0], "L" if set(modes) <= {"1", "L", "LA", "I", "I;16", "F"} else "RGB"
+        image = decode(path)
+        sizes.append(image.size)
+        modes.append(image.mode)
+    return sizes[0], "L" if set(modes) == {"L"} else "RGB"
 
 
 def _first_of_each_class(files: list[tuple[Path, int]]) -> Iterator[Path]:
@@ -131,12 +130,3 @@ def _digest(files: list[tuple[Path, int]]) -> str:
         digest.update(number.to_bytes(8, "little"))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        raise DataError(f"'{path}' is no image that can be read: {error}.") from error
-    return image

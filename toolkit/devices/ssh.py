@@ -156,8 +156,9 @@ class SshDevice(Device):
             reason = f"no answer within {_CONNECT_S} s. Check that it is switched on and reachable"
             cause = error
         except OSError as error:
-            text = error.strerror or str(error)
-            reason = f"{text.lower().rstrip('.')}. Check that an ssh server runs there"
+            refused = isinstance(error, ConnectionRefusedError)
+            text = "the connection was refused" if refused else error.strerror or str(error)
+            reason = f"{text.rstrip('.')}. Check that an ssh server runs there"
             cause = error
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
             if _is_known(asyncssh, options, where.host, where.port):

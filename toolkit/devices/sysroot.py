@@ -88,20 +88,14 @@ def make(
         MissingPackageError: onnxruntime or pip is not installed.
     """
     folder = _folder()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.parent / ".lock", note):
-        made = not folder.is_dir()
-        if made:
-            # A folder of this name is left from a run that was killed, as we hold the lock.
-            part = folder.with_name(f".{folder.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            try:
-                _fill(part, mirror or debian.mirror(), note)
-                part.rename(folder)
-            except OSError as error:
-                raise DeviceError(f"'{folder}' cannot be set up: {error.strerror}.") from error
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.parent / ".lock", note):
+            made = not folder.is_dir()
+            if made:
+                _make_whole(folder, mirror or debian.mirror(), note)
+    except OSError as error:
+        raise DeviceError(f"'{folder}' cannot be set up: {error.strerror}.") from error
     return Sysroot(folder), made
 
 
@@ -118,6 +112,17 @@ def _versions() -> dict[str, str]:
     raise MissingPackageError(f"onnxruntime is not installed: {INSTALL}")
 
 
+def _make_whole(folder: Path, url: str, note: Callable[[str], object]) -> None:
+    # A folder of this name is left from a run that was killed, as we hold the lock.
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        _fill(part, url, note)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def _fill(part: Path, url: str, note: Callable[[str], object]) -> None:
     host = _DEBIAN_NAMES.get(os.uname().machine)
     if host is None or not sys.platform.startswith("linux"):
@@ -126,10 +131,10 @@ def _fill(part: Path, url: str, note: Callable[[str], object]) -> None:
             f"{os.uname().machine}. Use a machine or container of one of these."
         )
     sysroot, apt = Sysroot(part), part / "apt"
-    note("qemu")
+    note("fetching qemu")
     qemu = debian.Archive(url, host, apt / "host").fetch_alone("qemu-user")
     debian.unpack(qemu, part, *(f"./usr/bin/{name}" for name in _QEMU))
-    note("Python for ARM")
+    note("fetching Python for ARM")
     archive = debian.Archive(url, "arm64", apt / "arm64")
     sysroot.root.mkdir()
     # Only unpacked: no maintainer script, which would be an ARM program, is run.
@@ -138,14 +143,14 @@ def _fill(part: Path, url: str, note: Callable[[str], object]) -> None:
     (sysroot.root / "lib").symlink_to("usr/lib")
     shutil.rmtree(sysroot.root / "usr" / "share")
     wheels = [f"{name}=={version}" for name, version in _versions().items()]
-    note(" and ".join(f"{wheel} for ARM".replace("==", " ") for wheel in wheels))
+    note(f"fetching {' and '.join(wheels)} for ARM")
     _download(wheels, part / "wheels")
     for wheel in (part / "wheels").glob("*.whl"):
         with zipfile.ZipFile(wheel) as content:
             content.extractall(sysroot.packages)
     shutil.rmtree(apt)
     shutil.rmtree(part / "wheels")
-    note("a first run")
+    note("trying it")
     _try(sysroot)
 
 

@@ -26,6 +26,12 @@ COMMAND = (sys.executable, "-P", "-m", "toolkit.exporting.worker")
 TIMEOUT_S = 3600.0
 _JOB = "job.json"
 
+# Files in the folder that parent and child share.
+IMAGES = "images.npy"  # samples of a dataset, for the child
+MODEL = "model.onnx"  # from the child: what tf2onnx made
+CASES = "cases.npz"  # from the child: inputs and Keras' outputs
+OUTPUTS = "outputs.npz"  # from the child: Keras' outputs for the images
+
 Listener = Callable[[dict[str, Any]], None]
 
 

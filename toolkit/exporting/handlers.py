@@ -1,7 +1,8 @@
 """TensorFlow operators that tf2onnx 1.17 does not know, written as ONNX operators.
 
-Erfc(x)   ->  1 - Erf(x)     TensorFlow's exact GELU: ConvNeXt, transformers
-Expm1(x)  ->  Exp(x) - 1     Keras' celu
+Erfc(x)       ->  1 - Erf(x)                  TensorFlow's exact GELU: ConvNeXt, transformers
+Expm1(x)      ->  Exp(x) - 1                  Keras' celu
+Bucketize(x)  ->  sum(not x < boundary)       Keras' Discretization
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ def register() -> None:
 
     tf_op("Erfc")(_Erfc)
     tf_op("Expm1")(_Expm1)
+    tf_op("Bucketize")(_Bucketize)
 
 
 class _Erfc:
@@ -29,6 +31,45 @@ class _Expm1:
         """Subtraction broadcasts since opset 7."""
         node.type = "Exp"
         _subtract_one(graph, node, from_one=False)
+
+
+class _Bucketize:
+    @classmethod
+    def version_9(cls, graph: Any, node: Any, **_: object) -> None:
+        """Less takes every number since opset 9.
+
+        The result is how many boundaries are at most x, so they are compared all at once.
+        """
+        import numpy as np
+        from onnx import TensorProto
+        from tf2onnx import utils
+        from tf2onnx.graph_builder import GraphBuilder
+
+        builder = GraphBuilder(graph)
+        source, shape = node.input[0], graph.get_shape(node.output[0])
+        boundaries = np.array(node.get_attr("boundaries").floats, np.float32)
+        limits = graph.make_const(utils.make_name("boundaries"), boundaries).output[0]
+
+        def add(operator: str, *inputs: str, **attributes: int) -> str:
+            made = graph.make_node(operator, list(inputs), attr=attributes)
+            return str(made.output[0])
+
+        number = add("Cast", source, to=TensorProto.FLOAT)
+        axis = [len(graph.get_shape(source))]
+        column = builder.make_unsqueeze({"data": number, "axes": axis})
+        above = add("Cast", add("Not", add("Less", column, limits)), to=TensorProto.FLOAT)
+        count = builder.make_reduce_sum({"data": above, "axes": axis, "keepdims": 0})
+        name, outputs = node.name, node.output
+        graph.remove_node(name)
+        graph.make_node(
+            "Cast",
+            [count],
+            name=name,
+            outputs=outputs,
+            attr={"to": TensorProto.INT32},
+            shapes=[shape],
+            dtypes=[TensorProto.INT32],
+        )
 
 
 def _subtract_one(graph: Any, node: Any, *, from_one: bool) -> None:

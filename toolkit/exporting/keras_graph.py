@@ -141,6 +141,9 @@ def _frozen_graph(
         mock.patch.object(tf, "function", _inlined),
         # Keras opens each layer's scope twice, so that every name would get a number.
         mock.patch.object(keras.Layer, "_open_name_scope", _layer_scope(model), create=True),
+        # Keras reads the sign out of the bits of a float, for which ONNX has no operators; its
+        # arg-max asks for it.
+        mock.patch.object(keras.src.backend.tensorflow.numpy, "signbit", _signbit, create=True),
     ):
         function = traced.get_concrete_function()
     try:
@@ -181,6 +184,16 @@ def _frozen_graph(
 def _inlined(function: Any = None, **_: object) -> Any:
     """Stand in for ``tf.function`` while tracing: leave the function as it is."""
     return (lambda decorated: decorated) if function is None else function
+
+
+def _signbit(x: Any) -> Any:
+    """Tell which numbers have a sign, -0.0 included: 1 / -0.0 is minus infinity."""
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        return tf.less(tf.cast(x, tf.int32), 0)
+    return tf.logical_or(tf.less(x, 0), tf.less(tf.math.reciprocal(x), 0))
 
 
 def _layer_scope(model: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from toolkit.datasets.dataset import Images
 from toolkit.errors import ModelError
-from toolkit.exporting import child, worker
+from toolkit.exporting import child
 from toolkit.exporting.sources import check_source, read_contract
 
 Array = npt.NDArray[Any]
@@ -43,7 +43,7 @@ def keras_outputs(
     child.require_tensorflow()
     contract = read_contract(path, kind)
     with child.workshop() as folder:
-        _write(images, folder / worker.IMAGES, batch_size)
+        _write(images, folder / child.IMAGES, batch_size)
         job = {
             "task": "outputs",
             "source": str(path),
@@ -57,7 +57,7 @@ def keras_outputs(
                 advance(message["done"])
 
         child.run(job, folder, listen, timeout_s=timeout_s)
-        with np.load(folder / worker.OUTPUTS) as archive:
+        with np.load(folder / child.OUTPUTS) as archive:
             outputs: list[Array] = [archive[name] for name in archive.files]
     if len(outputs) != 1:
         raise ModelError(

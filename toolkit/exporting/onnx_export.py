@@ -14,8 +14,8 @@ import onnx_ir as ir
 from toolkit import __version__, graph
 from toolkit.contract import KEY, Contract, from_json
 from toolkit.datasets import load_dataset, sample
-from toolkit.errors import DataError, OutputError, RecipeError
-from toolkit.exporting import child, parity, references, worker
+from toolkit.errors import DataError, RecipeError
+from toolkit.exporting import child, parity, references
 from toolkit.exporting.keras_contract import InputDtype, exported_inputs
 from toolkit.exporting.parity import Parity
 from toolkit.exporting.preprocessing import add_preprocessing
@@ -137,9 +137,7 @@ def export(
         raise RecipeError(f"--batch {batch} is not positive; give a size, or 'dynamic'.")
     source = find_model(str(model), ".keras", ".h5")
     kind = check_source(source)
-    output = check_output(output, force=force)
-    if output.exists() and output.samefile(source):
-        raise OutputError(f"'{output}' is the model itself; name another file to write.")
+    output = check_output(output, force=force, inputs=[source])
     child.require_tensorflow()
     known = read_contract(source, kind)
     dataset, images = _images(data, known)
@@ -151,7 +149,7 @@ def export(
         child.workshop() as folder,
     ):
         if images is not None:
-            np.save(folder / worker.IMAGES, images)
+            np.save(folder / child.IMAGES, images)
 
         def listen(message: dict[str, Any]) -> None:
             advance(0, note=message.get("stage"))
@@ -169,11 +167,11 @@ def export(
         advance(0, note="cleaning the graph")
         keras = from_json(json.dumps(result["contract"]))
         contract = _onnx_contract(keras, input, fixed)
-        converted = ir.load(folder / worker.MODEL)
+        converted = ir.load(folder / child.MODEL)
         refuse_unknown(converted, result["layers"], str(source))
         passes = _finish(converted, keras, contract, target)
         advance(0, note="comparing with Keras")
-        cases = references.read(folder / worker.CASES)
+        cases = references.read(folder / child.CASES)
         content = _serialized(converted)
         compared = parity.compare(content, contract, cases, parity.limit_of(converted))
         parity.require(compared, content, contract, cases, str(source), result["inexact"])

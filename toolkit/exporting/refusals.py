@@ -15,9 +15,6 @@ from toolkit.errors import ModelError
 
 # What to use in place of an operator that has no ONNX form.
 _REMEDIES = {
-    "Bitcast": "take the arg-max of integers, or outside of the model",
-    "BitwiseAnd": "take the arg-max of integers, or outside of the model",
-    "Bucketize": "do the discretization before the model",
     "LookupTableFindV2": "look words and categories up before the model",
     "RFFT": "use STFTSpectrogram, which exports, or compute the spectrogram before the model",
     "SparseCross": "do the crossing before the model",

@@ -11,6 +11,7 @@ and reports on stdout, one JSON object a line:
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import numpy as np
 
 from toolkit import contract as contracts
 from toolkit.errors import DataError, ModelError, ToolkitError
-from toolkit.exporting import keras_contract, keras_graph, references, refusals
+from toolkit.exporting import child, keras_contract, keras_graph, references, refusals
 from toolkit.exporting.keras_contract import exported_inputs
 from toolkit.exporting.sources import refuse_code
 from toolkit.quiet_tensorflow import import_tensorflow
@@ -29,24 +30,22 @@ from toolkit.runtime.feeding import to_batch
 
 Report = Callable[..., None]
 
-CASES = "cases.npz"
-IMAGES = "images.npy"
-MODEL = "model.onnx"
-OUTPUTS = "outputs.npz"
-
 
 def main() -> None:
     """Do the job named on the command line."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    job_file = Path(sys.argv[1])
+    threading.Thread(target=_leave_with_parent, args=[job_file.parent], daemon=True).start()
     # What TensorFlow and Keras print goes to stderr; stdout is for the parent alone.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def report(**message: Any) -> None:
-        channel.write(json.dumps(message) + "\n")
-        channel.flush()
+        try:
+            channel.write(json.dumps(message) + "\n")
+            channel.flush()
+        except BrokenPipeError:
+            _leave(job_file.parent)
 
-    job_file = Path(sys.argv[1])
     job = json.loads(job_file.read_text(encoding="utf-8"))
     try:
         result = TASKS[job["task"]](job, job_file.parent, report)
@@ -66,7 +65,7 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
     """Convert a model; writes the raw ONNX model and the cases for the comparison."""
     model, signature, keras = _load(job, report)
     inputs = exported_inputs(keras.inputs, job["input"])
-    images_file = folder / IMAGES
+    images_file = folder / child.IMAGES
     if len(inputs) > 1 and images_file.exists():
         raise DataError(
             f"'{job['source']}' has {len(inputs)} inputs; --data fits models with one. "
@@ -76,13 +75,13 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
     refusals.refuse_layers(model, job["source"])
     report(stage="computing Keras' outputs")
     cases = references.make_cases(model, keras, inputs, images, job["batch"])
-    references.save(cases, folder / CASES)
+    references.save(cases, folder / child.CASES)
     report(stage="converting")
     try:
         converted = keras_graph.convert(model, signature, opset=job["opset"], batch=job["batch"])
     except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
         raise ModelError(f"'{job['source']}' cannot be converted: {_first_line(error)}") from error
-    (folder / MODEL).write_bytes(converted.SerializeToString())
+    (folder / child.MODEL).write_bytes(converted.SerializeToString())
     return {
         "contract": keras.to_dict(),
         "inexact": refusals.inexact_layers(model),
@@ -94,7 +93,7 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
 def _outputs(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]:
     """Run a model on images; writes its outputs."""
     model, _, keras = _load(job, report)
-    images = np.load(folder / IMAGES, mmap_mode="r")
+    images = np.load(folder / child.IMAGES, mmap_mode="r")
     if len(keras.inputs) > 1:
         raise DataError(f"'{job['source']}' has {len(keras.inputs)} inputs; images fit one.")
     report(stage="running Keras")
@@ -105,7 +104,7 @@ def _outputs(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any
         batches.append(references.run(model, keras.inputs, keras.inputs, [part]))
         report(done=len(part))
     joined = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
-    np.savez(folder / OUTPUTS, *joined)
+    np.savez(folder / child.OUTPUTS, *joined)
     return {}
 
 
@@ -193,11 +192,16 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _leave_with_parent() -> None:
-    """End this process when the parent closes the pipe, or dies."""
+def _leave_with_parent(folder: Path) -> None:
+    """End this process when the parent dies, which closes the pipe; clear up in its place."""
     # Not sys.stdin: this thread would hold its lock when the interpreter ends, which aborts it.
     while os.read(0, 1024):
         pass
+    _leave(folder)
+
+
+def _leave(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -13,7 +13,7 @@ import onnx
 
 from toolkit import __version__
 from toolkit.contract import KEY, Contract
-from toolkit.errors import CheckFailedError, DataError, OutputError
+from toolkit.errors import CheckFailedError, DataError
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.quantization import building
 from toolkit.quantization.checking import Comparison, compare
@@ -142,9 +142,7 @@ def quantize(
     if max_drop is not None and max_drop < 0:
         raise ValueError(f"max_drop is {max_drop}, it cannot be negative")
     source = find_model(str(model), ".onnx")
-    output = check_output(output, force=force)
-    if output.resolve() == source.resolve():
-        raise OutputError(f"'{output}' is the float model itself; name another file to write.")
+    output = check_output(output, force=force, inputs=[source])
     recipe_name, rules = read_recipe(recipe)
     float_model = load(source, provider="cpu")
     contract = float_model.contract
