@@ -24,10 +24,10 @@ from toolkit.recipes import builtin_dir
 __all__ = ["emulation"]
 
 SAMPLES = 500
-# Float products cost most under emulation: x86's fused ones are computed in software there, and
-# the Cortex-A72 takes the kernels of the A53.
 FEW = 100
-FLOAT_SAMPLES = {"haswell": FEW, "cortex-a72": FEW}
+# A float image takes 20 to 140 ms under emulation, fused products of x86 the longest: all of them
+# on one CPU of each architecture, fewer on the others.
+FLOAT_SAMPLES = {"cortex-a53": SAMPLES, "nehalem": SAMPLES, "haswell": FEW // 2}
 # Every layer in int8, weights over their full range.
 FULL = """
 description = "all in int8"
@@ -86,8 +86,8 @@ def answers(emulation, models, samples):
 
     def ask(cpu):
         if cpu not in known:
-            counts = {"float": FLOAT_SAMPLES.get(cpu, SAMPLES), "int8": SAMPLES, "full": SAMPLES}
-            counts |= {"int8-x86-avx2": SAMPLES} if cpu == "haswell" else {}
+            counts = {"float": FLOAT_SAMPLES.get(cpu, FEW), "int8": SAMPLES, "full": SAMPLES}
+            counts |= {"int8-x86-avx2": 2 * FEW} if cpu == "haswell" else {}
             counts |= {"int8-arm64": FEW} if CPUS[cpu].machine == "aarch64" else {}
             runs = [(models[name], {"image": samples[0][:n]}) for name, n in counts.items()]
             found = open_device(f"emulated:{cpu}").infer(runs, batch=FEW)
@@ -165,7 +165,7 @@ class TestSaturationOnHaswell:
 
     def test_the_recipe_for_avx2_does_not(self, answers, expected):
         found = scores(answers("haswell")[1]["int8-x86-avx2"])
-        assert np.abs(found - scores(expected["int8-x86-avx2"])).max() < 2e-6
+        assert np.abs(found - scores(expected["int8-x86-avx2"])[: 2 * FEW]).max() < 2e-6
 
     def test_exact_kernels_can_be_asked_for(self, emulation, models, samples, expected):
         device = open_device("emulated:haswell")

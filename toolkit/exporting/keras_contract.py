@@ -18,7 +18,7 @@ def fit(known: Contract | None, model: Any, signature: Signature, source: str) -
 
     A contract that the file carries is kept, under the tensor names of the model. Without one the
     inputs that look like pictures are taken for such, an output behind softmax or sigmoid gives
-    probabilities, and labels are unknown.
+    probabilities, a plain dense layer gives logits, and labels are unknown.
 
     Args:
         known: The contract in the file, or None.
@@ -39,7 +39,7 @@ def fit(known: Contract | None, model: Any, signature: Signature, source: str) -
         return dataclasses.replace(
             inferred,
             outputs=tuple(
-                dataclasses.replace(spec, kind=_kind(tensor)) for spec, tensor in outputs
+                dataclasses.replace(spec, kind=output_kind(tensor)) for spec, tensor in outputs
             ),
         )
     if len(known.inputs) != len(inferred.inputs) or len(known.outputs) != len(inferred.outputs):
@@ -106,8 +106,17 @@ def _shape(tensor: Tensor) -> tuple[Dimension, ...]:
     )
 
 
-def _kind(tensor: Any) -> OutputKind:
+def output_kind(tensor: Any) -> OutputKind:
+    """Tell what a symbolic Keras output is, by the layer that gives it.
+
+    Behind softmax or sigmoid: probabilities. Other rows [N, classes] of two or more numbers that
+    no activation bounds are logits, as `toolkit.runtime.scores.guess_kind` has it; the rest is
+    raw.
+    """
     layer = tensor._keras_history.operation
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", type(layer).__name__).lower()
-    return _KINDS.get(name, "raw")
+    if name in _KINDS:
+        return _KINDS[name]
+    columns = tensor.shape[1] if len(tensor.shape) == 2 else None
+    return "logits" if name == "linear" and columns and columns > 1 else "raw"

@@ -12,15 +12,18 @@ from toolkit.errors import DataError
 def to_batch(samples: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
     """Return the input tensor for samples [N, ...]: shape, preprocessing and dtype of ``spec``.
 
-    A missing channel axis is added, channels are moved to where the layout has them, the
-    preprocessing that the contract leaves to the caller is applied, and the dtype is cast where
-    no value can be lost (uint8 to float32). An array that already fits is returned as it is.
+    Samples are raw: pixels as decoded. A missing channel axis is added, channels are moved to
+    where the layout has them, the preprocessing that the contract leaves to the caller is applied
+    here, and the dtype is cast: integers where no value can be lost (uint8 to float32), floating
+    point to any other floating point. An array that already fits is returned as it is.
 
     Raises:
-        DataError: The shape or the dtype does not fit; the message names both.
+        DataError: The shape or the dtype does not fit (the message names both), or pictures look
+            as if they were preprocessed already.
     """
     shaped = _shaped(samples, spec)
     if spec.by_caller is not None:
+        _refuse_preprocessed(shaped, spec)
         scale = np.asarray(spec.by_caller.scale, np.float32)
         offset = np.asarray(spec.by_caller.offset, np.float32)
         if spec.image is not None and spec.image.layout == "NCHW":
@@ -36,6 +39,20 @@ def to_batch(samples: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:
             "Convert the data, or export the model with another --input."
         )
     return shaped.astype(spec.dtype)
+
+
+def _refuse_preprocessed(samples: npt.NDArray[Any], spec: InputSpec) -> None:
+    """Refuse pictures in [0, 1] where the contract divides pixels of 0 to 255."""
+    assert spec.by_caller is not None  # noqa: S101 - the caller checked it
+    divides = max(spec.by_caller.scale) <= 1 / 100
+    if spec.image is None or samples.dtype.kind != "f" or not divides or samples.size == 0:
+        return
+    if float(np.abs(samples).max()) <= 1:
+        raise DataError(
+            f"Input '{spec.name}' is given raw pixels, 0 to 255, and scaled here; this array "
+            "holds floating point numbers in [-1, 1], as if it were scaled already. Give the raw "
+            "pixels, or use run() with tensors that are ready."
+        )
 
 
 def _shaped(samples: npt.NDArray[Any], spec: InputSpec) -> npt.NDArray[Any]:

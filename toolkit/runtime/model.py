@@ -69,9 +69,10 @@ class Model:
         """Classify one sample, or a batch.
 
         Args:
-            sample: One sample as the model takes it, without the batch axis (for the MNIST CNN
-                uint8 pixels [28, 28] or [28, 28, 1]), a batch of them, or the path of a picture,
-                which is prepared as the contract says (`toolkit.runtime.images`; needs Pillow).
+            sample: One raw sample without the batch axis (for the MNIST CNN uint8 pixels [28, 28]
+                or [28, 28, 1]), a batch of them, or the path of a picture, which is prepared as
+                the contract says (`toolkit.runtime.images`; needs Pillow). Preprocessing that the
+                contract leaves to the caller is done here (`toolkit.runtime.feeding`).
 
         Returns:
             A Prediction for one sample or path; a list of them for a batch.
@@ -100,10 +101,11 @@ class Model:
         return self._predict_any(sample)
 
     def probabilities(self, samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Return the class probabilities, float32 [N, classes], of a batch of samples [N, ...].
+        """Return the class probabilities, float32 [N, classes], of a batch of raw samples [N, ...].
 
-        Large batches run in pieces of 256; a model with a fixed batch size gets pieces of that
-        size, the last one filled up.
+        Preprocessing that the contract leaves to the caller is done here. Large batches run in
+        pieces of 256; a model with a fixed batch size gets pieces of that size, the last one
+        filled up.
 
         Raises:
             DataError: The shape or dtype does not fit.

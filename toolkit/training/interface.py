@@ -17,6 +17,7 @@ from toolkit.contract import (
 )
 from toolkit.datasets import Dataset
 from toolkit.errors import DataError, ModelError, RecipeError
+from toolkit.exporting.keras_contract import output_kind
 from toolkit.runtime.feeding import to_batch
 from toolkit.training.recipe import ModelRecipe
 
@@ -83,7 +84,7 @@ def describe(model: Any, name: str, data: Dataset, recipe: ModelRecipe) -> Contr
                 name=_output_name(model),
                 dtype=str(result.dtype),
                 shape=_sizes(result.shape),
-                kind=recipe.output.kind or _kind(model),
+                kind=recipe.output.kind or _kind(result),
                 labels=labels,
             ),
         ),
@@ -165,12 +166,6 @@ def _output_name(model: Any) -> str:
     return str(found[0] if found else model.layers[-1].name)
 
 
-def _kind(model: Any) -> OutputKind:
-    """Tell probabilities from logits by the last layer."""
-    import keras
-
-    last = model.layers[-1]
-    if isinstance(last, keras.layers.Softmax):
-        return "probabilities"
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    return "probabilities" if softmax else "logits"
+def _kind(output: Any) -> OutputKind:
+    """Tell probabilities from logits; whatever is trained as a classifier is one of them."""
+    return "probabilities" if output_kind(output) == "probabilities" else "logits"
