@@ -26,8 +26,9 @@ clean:
 
 # Installed again only when the project's metadata or the pins change.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): about 2.3 GB (TensorFlow is most of it), a few minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
-		-c constraints.txt -e '.[cpu,train,report,ssh,dev]'
+		-c constraints.txt -e '.[cpu,train,ssh,dev]'
 	touch $@

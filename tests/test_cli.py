@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from toolkit import __version__
 from toolkit.cli import COMMANDS, toolkit
+from toolkit.reporting.text import printable
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("numpy", "onnx", "onnxruntime", "onnx_ir", "rich", "pydantic", "PIL", "tensorflow")
@@ -87,6 +88,36 @@ def test_an_expected_error_is_one_line_on_stderr_and_exit_1(tmp_path):
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Error: ")
     assert "no-such-model.onnx" in done.stderr
+
+
+def test_a_full_stdout_is_one_line(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "toolkit", "doctor", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be written: No space left on device.\n"
+
+
+def test_a_terminal_without_unicode_gets_question_marks(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "toolkit", "inspect", "né.onnx"],
+        env={"PYTHONIOENCODING": "ascii", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_control_characters_of_a_file_never_reach_the_terminal():
+    assert printable("a\x1b[31mb\u202e·é") == "a?[31mb?·é"
+    assert "\x1b" not in run("inspect", "a\x1b[31m.onnx").stderr
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

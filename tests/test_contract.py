@@ -63,6 +63,7 @@ def test_fields_of_a_later_version_of_the_same_schema_are_ignored():
     [
         ("no json", "is damaged"),
         ("[]", "is damaged"),
+        ("[" * 100_000, "is damaged"),
         ("{}", "is damaged"),
         (changed(version=2), "has version 2, this toolkit reads 1"),
         (changed(inputs=[{"name": "x"}]), "is damaged"),

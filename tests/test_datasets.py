@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import struct
 import threading
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from toolkit.contract import Contract, ImageSpec, InputSpec, OutputSpec
 from toolkit.datasets import Split, builtin, evaluation_split, load_dataset, sample
 from toolkit.errors import DataError
 from toolkit.recipes import builtin_dir
@@ -229,6 +231,38 @@ def test_folder_pictures_are_decoded_as_predict_decodes_them(tmp_path):
     assert sorted(set(drawn.reshape(-1).tolist())) == [0, 255]
 
 
+CONTRACT = Contract(
+    "digits",
+    (InputSpec("image", "uint8", ("batch", 8, 6, 1), ImageSpec("NHWC", "grayscale")),),
+    (OutputSpec("p", "float32", ("batch", 10), "probabilities", tuple("0123456789")),),
+)
+
+
+def test_for_a_model_classes_are_numbered_as_it_numbers_them_and_pictures_fit(tmp_path):
+    write_class_folder(tmp_path, ("7", "3"))
+    Image.new("RGB", (9, 9), (200, 10, 10)).save(tmp_path / "3" / "0.png")
+    data = load_dataset(tmp_path, CONTRACT)
+    samples = evaluation_split(data)[0]
+    assert sorted(set(samples.labels.tolist())) == [3, 7]
+    assert samples.images[:].shape == (12, 8, 6)
+    assert data.labels == CONTRACT.outputs[0].labels
+    assert data.notes == ("pictures are converted to 6x8, grey: as the model takes them",)
+
+
+def test_a_class_that_the_model_does_not_know_is_refused(tmp_path):
+    write_class_folder(tmp_path, ("3", "cat"))
+    with pytest.raises(DataError, match="the class 'cat', which 'digits' does not know"):
+        load_dataset(tmp_path, CONTRACT)
+
+
+def test_pictures_of_several_sizes_are_a_note(tmp_path):
+    write_class_folder(tmp_path, ("a", "b"))
+    Image.new("L", (9, 9)).save(tmp_path / "b" / "0.png")
+    assert load_dataset(tmp_path).notes == (
+        "pictures are converted to 5x4, grey: the size of the first",
+    )
+
+
 def test_samples_are_drawn_without_replacement_and_by_seed():
     split = Split(np.arange(100)[:, None], np.arange(100))
     first, again, other = (sample(split, 10, seed) for seed in (1, 1, 2))
@@ -241,10 +275,20 @@ def _object_array(path: Path) -> None:
     np.savez(path, x=np.array([[1], [1, 2]], dtype=object))
 
 
+def _bomb(path: Path) -> None:
+    """An archive whose directory promises 9 GB; nothing of it may be expanded."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("x", "a", "b"):
+            archive.writestr(f"{name}.npy", b"0")
+            archive.getinfo(f"{name}.npy").file_size = 3_000_000_000
+
+
 BAD_FILES = {
     "empty.npz": (lambda p: p.write_bytes(b""), "no .npz archive"),
-    "text.npz": (lambda p: p.write_text("hello"), "Python objects|no .npz archive"),
-    "truncated.npz": (lambda p: p.write_bytes(MNIST_FILE.read_bytes()[:5000]), "damaged"),
+    "text.npz": (lambda p: p.write_text("hello"), "no .npz archive"),
+    "array.npz": (lambda p: p.write_bytes(b"\x93NUMPY\x01\x00v\x00"), "no .npz archive"),
+    "bomb.npz": (_bomb, "expands to 9.0 GB"),
+    "truncated.npz": (lambda p: p.write_bytes(MNIST_FILE.read_bytes()[:5000]), "no .npz archive"),
     "objects.npz": (_object_array, "Python objects"),
     "names.npz": (lambda p: np.savez(p, a=np.zeros(3)), "has the arrays a"),
     "counts.npz": (

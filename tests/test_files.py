@@ -71,6 +71,24 @@ def test_an_output_is_never_one_of_the_inputs(tmp_path):
     assert check_output(tmp_path / "new.onnx", inputs=[model]) == tmp_path / "new.onnx"
 
 
+def test_a_pipe_or_a_device_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe.onnx"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="no regular file"):
+        check_output(pipe, force=True)
+    with pytest.raises(OutputError, match="no regular file"):
+        write_text(pipe, "text")
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_and_the_file_behind_it_is_replaced(tmp_path):
+    (tmp_path / "real.onnx").write_text("old")
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "real.onnx")
+    write_text(tmp_path / "link.onnx", "new")
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert (tmp_path / "real.onnx").read_text() == "new"
+
+
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")

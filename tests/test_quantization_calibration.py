@@ -1,11 +1,15 @@
+import json
+import shutil
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from quantization_models import cnn, dense, pictures
 
+from toolkit.quantization import range_cache
 from toolkit.quantization.calibration import Ranges, calibrate
 from toolkit.quantization.recipe import Activations, Calibration, RangeMethod
 from toolkit.quantization.samples import Samples
@@ -14,7 +18,7 @@ from toolkit.runtime.loading import load
 NAMES = ["r1", "p1", "r2", "f", "logits"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -38,8 +42,6 @@ def ranges(
 
 
 def test_minmax_equals_the_extremes_of_all_activations(tmp_path: Path) -> None:
-    import onnxruntime
-
     path = cnn(tmp_path / "cnn.onnx")
     found = ranges(path, 150)
     exposed = onnx.load(path)
@@ -112,20 +114,121 @@ def test_ranges_are_remembered_by_graph_samples_and_method(
     assert len(list(empty_cache.rglob("*.json"))) == 3
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"ranges": {"r1": [0]}}', '{"ranges": 3}'])
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"ranges": {"r1": [0]}}',
+    b'{"ranges": 3}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda content: str(content[:24]))
 def test_a_damaged_memory_is_measured_again(
-    tmp_path: Path, empty_cache: Path, content: str
+    tmp_path: Path, empty_cache: Path, content: bytes
 ) -> None:
     path = cnn(tmp_path / "cnn.onnx")
     first = ranges(path, 50, key="fifty")
     (file,) = empty_cache.rglob("*.json")
-    file.write_text(content)
+    whole = file.read_bytes()
+    file.write_bytes(content)
+    assert ranges(path, 50, key="fifty") == first
+    assert file.read_bytes() == whole  # and remembered again
+
+
+WRONG = [
+    ("ranges", {name: [1.0, -1.0] for name in NAMES}),
+    ("ranges", {name: [0.0, float("nan")] for name in NAMES}),
+    ("ranges", {name: [0.0, 10**400] for name in NAMES}),
+    ("ranges", {"r1": [0.0, 1.0]}),
+    ("samples", float("inf")),
+    ("growth", float("nan")),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG)
+def test_values_that_cannot_be_are_measured_again(
+    tmp_path: Path, empty_cache: Path, field: str, value: object
+) -> None:
+    path = cnn(tmp_path / "cnn.onnx")
+    first = ranges(path, 50, key="fifty")
+    (file,) = empty_cache.rglob("*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
     assert ranges(path, 50, key="fifty") == first
 
 
+@pytest.mark.parametrize("place", ["a file", "/proc/none", "no home"])
 def test_a_cache_that_cannot_be_written_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    if place == "no home":
+
+        def unknown(uid: int) -> None:
+            raise KeyError(uid)
+
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("pwd.getpwuid", unknown)
+    else:
+        where = str(tmp_path / "file") if place == "a file" else place
+        monkeypatch.setenv("XDG_CACHE_HOME", where)
     assert ranges(cnn(tmp_path / "cnn.onnx"), 20, key="twenty").samples == 20
+
+
+def test_a_home_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/proc")
+    assert ranges(cnn(tmp_path / "cnn.onnx"), 20, key="twenty").samples == 20
+
+
+def test_a_memory_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = cnn(tmp_path / "cnn.onnx")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        assert ranges(path, 20, key="twenty").samples == 20
+    assert not [entry for entry in empty_cache.rglob("*") if entry.is_file()]
+
+
+def key(path: Path) -> str | None:
+    return range_cache.key(onnx.load(path), NAMES, "fifty", Calibration(), Activations())
+
+
+@pytest.mark.parametrize("part", ["toolkit", "onnxruntime", *range_cache.SOURCES])
+def test_ranges_of_another_version_or_another_code_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    path = cnn(tmp_path / "cnn.onnx")
+    before = key(path)
+    assert key(path) == before
+    if part == "toolkit":
+        monkeypatch.setattr(range_cache, "__version__", "999")
+    elif part == "onnxruntime":
+        monkeypatch.setattr(onnxruntime, "__version__", "999")
+    else:
+        for name in range_cache.SOURCES:
+            shutil.copy(Path(range_cache.__file__).with_name(name), tmp_path)
+        monkeypatch.setattr(range_cache, "__file__", str(tmp_path / "range_cache.py"))
+        assert key(path) == before
+        with (tmp_path / part).open("a") as file:
+            file.write("# changed")
+    assert key(path) != before
+
+
+def test_without_the_sources_nothing_is_remembered(
+    tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(range_cache, "__file__", str(tmp_path / "range_cache.py"))
+    path = cnn(tmp_path / "cnn.onnx")
+    assert key(path) is None
+    assert ranges(path, 20, key="twenty").samples == 20
+    assert not empty_cache.exists()

@@ -9,11 +9,6 @@ from toolkit.contract import Color, Contract, ImageSpec, InputSpec, OutputSpec
 from toolkit.quantization import quantize
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def classifier(path: Path, color: Color, matrix: np.ndarray, bias: np.ndarray) -> Path:
     """Scores = mean of each channel times a matrix, of float32 pictures [N, 8, 8, C]."""
     node = helper.make_node
@@ -111,3 +106,9 @@ def test_good_data_gives_no_warning(tmp_path: Path) -> None:
     labelled(tmp_path / "data.npz", model, 400)
     result = quantize(model, tmp_path / "q.onnx", data=tmp_path / "data.npz")
     assert result.warnings == ()
+
+
+def test_remedies_are_tried_on_validation_samples(tmp_path: Path) -> None:
+    model, images, labels = brightness(tmp_path / "m.onnx")
+    # 400 samples: 80 are test samples, one in twelve of the others are for validation.
+    assert "100 % of 26 samples" in warnings(model, images * 255, labels)

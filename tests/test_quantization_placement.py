@@ -17,11 +17,6 @@ from toolkit.quantization.relu_after_pool import relu_after_pool
 from toolkit.quantization.unfused import unfused
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def placed(path: Path, **recipe: object) -> Placement:
     model = ir.load(path)
     infer_shapes(model)

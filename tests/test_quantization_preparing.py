@@ -12,11 +12,6 @@ from toolkit.errors import ModelError
 from toolkit.quantization import QuantizeResult, quantize
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def rewritten(path: Path, model: onnx.ModelProto, **options: Any) -> Path:
     target = path.with_name(f"changed_{path.name}")
     onnx.save(model, target, **options)
@@ -215,8 +210,41 @@ def test_an_opset_that_cannot_be_converted_is_one_line(tmp_path: Path) -> None:
         opset=7,
         ir_version=3,
     )
-    feeds = [{"x": np.ones((1, 1, 4, 4), np.float32)}]
+    feeds = [{"x": np.ones((1, 1, 4, 4), np.float32)} for _ in range(3)]
     try:
         quantize(path, tmp_path / "q.onnx", data=feeds)
     except ModelError as error:
         assert "\n" not in str(error)  # noqa: PT017 - converted or refused, but never a traceback
+
+
+VERSIONS = [(13, 7), (13, 8), (17, 8), (17, 9), (18, 8), (18, 10), (21, 10), (22, 10), (22, 11)]
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-qoperator", "int8-dynamic"])
+@pytest.mark.parametrize(("opset", "ir_version"), VERSIONS)
+def test_opset_and_ir_version_stay_from_opset_13_on(
+    tmp_path: Path, opset: int, ir_version: int, recipe: str
+) -> None:
+    path = cnn(tmp_path / "cnn.onnx", opset=opset)
+    model = onnx.load(path)
+    model.ir_version = ir_version
+    changed = rewritten(path, model)
+    data = labelled(tmp_path / "data.npz", path)
+    result = quantize(changed, tmp_path / "int8.onnx", data=data, recipe=recipe)
+    written = onnx.load(result.path)
+    assert written.ir_version == ir_version
+    assert {entry.domain: entry.version for entry in written.opset_import}[""] == opset
+    onnx.checker.check_model(written, full_check=True)
+
+
+def test_ir_version_3_rises_to_4_as_weights_leave_the_inputs(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", opset=13)
+    model = onnx.load(path)
+    model.ir_version = 3
+    model.graph.input.extend(
+        helper.make_tensor_value_info(entry.name, entry.data_type, entry.dims)
+        for entry in model.graph.initializer
+    )
+    result = quantized(rewritten(path, model), tmp_path)
+    check(result, "weights removed from the inputs")
+    assert onnx.load(result.path).ir_version == 4

@@ -9,12 +9,6 @@ from toolkit.quantization import quantize
 from toolkit.quantization.recipe import read_recipe
 from toolkit.recipes import builtin_dir, builtin_names
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 NAMES = builtin_names("quantize")
 
 

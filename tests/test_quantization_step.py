@@ -1,5 +1,7 @@
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,14 +12,10 @@ from onnx import TensorProto, helper
 from quantization_models import cnn, dense, initializer, labelled, pictures, save, tensor
 
 from toolkit.cli import toolkit
-from toolkit.contract import from_metadata
+from toolkit.contract import KEY, OutputKind, from_metadata
 from toolkit.errors import CheckFailedError, DataError, ModelError, OutputError
-from toolkit.quantization import quantize
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+from toolkit.quantization import quantize, step
+from toolkit.quantization.checking import Comparison
 
 
 @pytest.fixture
@@ -28,6 +26,18 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def data(tmp_path: Path, model: Path) -> Path:
     return labelled(tmp_path / "data.npz", model)
+
+
+def with_output(path: Path, **changes: Any) -> Path:
+    """A copy of the model whose contract says something else about its output."""
+    proto = onnx.load(path)
+    contract = from_metadata({entry.key: entry.value for entry in proto.metadata_props})
+    assert contract is not None
+    outputs = (dataclasses.replace(contract.outputs[0], **changes),)
+    changed = dataclasses.replace(contract, outputs=outputs)
+    helper.set_model_props(proto, {KEY: changed.to_json()})
+    onnx.save(proto, path.with_name("changed.onnx"))
+    return path.with_name("changed.onnx")
 
 
 def operators(path: Path) -> list[str]:
@@ -139,6 +149,7 @@ def test_every_initializer_is_used(model: Path, data: Path) -> None:
 
 def test_opset_and_ir_version_of_the_source_stay(model: Path, data: Path) -> None:
     written = onnx.load(quantize(model, model.with_name("int8.onnx"), data=data).path)
+    # What export writes by default, and what onnxruntime 1.12 and later read.
     assert (written.ir_version, written.opset_import[0].version) == (8, 17)
     onnx.checker.check_model(written, full_check=True)
 
@@ -195,7 +206,7 @@ def test_input_dicts_calibrate_a_model_with_several_inputs(tmp_path: Path) -> No
     result = quantize(model, tmp_path / "q.onnx", data=feeds, samples=64)
     assert result.samples == 64
     assert result.test is not None
-    assert result.test.samples == 16  # every fifth is held out
+    assert result.test.samples == 8  # every fifth is held out, half of them for checks
     assert result.test.sqnr_db > 25
     assert sum(1 for _ in feeds) == 980  # no more than needed were drawn
 
@@ -292,12 +303,13 @@ BAD_FEEDS = [
     ([], "no samples"),
     ([{"z": np.ones((2, 8), np.float32)}], "yields z"),
     ([np.ones((2, 8))], "yields ndarray"),
-    (feed(np.ones((2, 9), np.float32)), r"takes \[batch, 8\]"),
+    (feed(np.ones((3, 9), np.float32)), r"takes \[batch, 8\]"),
     (feed(np.full((10, 8), np.nan, np.float32)), "NaN"),
     (feed(np.array([["a"] * 8] * 2)), "plain numbers"),
     (feed(np.array([[None] * 8] * 2)), "plain numbers"),
     (feed(np.empty((0, 8), np.float32)), "no samples"),
     (feed(np.float32(1)), "samples"),
+    (feed(np.ones((2, 8), np.float32)), "has 2 samples.* at least 3"),
 ]
 
 
@@ -323,6 +335,84 @@ def test_a_budget_without_labels_is_refused(model: Path, tmp_path: Path) -> None
     np.savez(tmp_path / "data.npz", x=pictures(60))
     with pytest.raises(DataError, match="labelled data"):
         quantize(model, tmp_path / "q.onnx", data=tmp_path / "data.npz", max_drop=1)
+
+
+@pytest.mark.parametrize("kind", ["raw", "embedding"])
+@pytest.mark.parametrize("where", ["option", "recipe"])
+def test_a_budget_on_an_output_without_classes_is_refused_before_the_work(
+    model: Path, data: Path, tmp_path: Path, kind: OutputKind, where: str
+) -> None:
+    changed = with_output(model, kind=kind)
+    recipe = tmp_path / "strict.toml"
+    recipe.write_text('description = "strict"\nmax_drop = 1\n')
+    options: dict[str, Any] = {"max_drop": 1} if where == "option" else {"recipe": recipe}
+    started = list(tmp_path.iterdir())
+    with pytest.raises(ModelError, match=rf"max-drop.*'scores'.*'{kind}'") as caught:
+        quantize(changed, tmp_path / "q.onnx", data="no such data", **options)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == started
+
+
+def test_an_output_of_one_value_per_sample_has_no_classes(model: Path, tmp_path: Path) -> None:
+    changed = with_output(model, shape=("batch",))
+    with pytest.raises(ModelError, match="max-drop"):
+        quantize(changed, tmp_path / "q.onnx", data="no such data", max_drop=1)
+
+
+def test_a_budget_that_cannot_be_decided_is_an_error(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever the reason: no figure is no pass.
+    monkeypatch.setattr(step, "compare", lambda *_: Comparison(13, None, None, None, 40.0))
+    with pytest.raises(CheckFailedError, match="nothing was written"):
+        quantize(model, model.with_name("q.onnx"), data=data, max_drop=100)
+    assert not model.with_name("q.onnx").exists()
+
+
+BUDGETS = [
+    # right in float, right in int8, samples, budget, kept
+    (4850, 4845, 5000, 0.1, True),  # 100 * (0.97 - 0.969) is 0.10000000000000009
+    (4850, 4844, 5000, 0.1, False),
+    (9, 8, 10, 10, True),
+    (7, 6, 10, 10, True),
+    (290, 261, 1000, 2.9, True),
+    (10, 9, 13, 100 / 13, True),
+    (4850, 4850, 5000, 0, True),
+    (4850, 4849, 5000, 0, False),
+    (4845, 4850, 5000, 0, True),
+]
+
+
+@pytest.mark.parametrize(("right_float", "right_int8", "samples", "budget", "kept"), BUDGETS)
+def test_a_drop_of_exactly_the_budget_keeps_it(
+    model: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    right_float: int,
+    right_int8: int,
+    samples: int,
+    budget: float,
+    kept: bool,
+) -> None:
+    comparison = Comparison(samples, right_float, right_int8, 1.0, 40.0)
+    assert comparison.top1_float == right_float / samples
+    monkeypatch.setattr(step, "compare", lambda *_: comparison)
+    output = model.with_name("q.onnx")
+    if kept:
+        assert quantize(model, output, data=data, max_drop=budget).validation == comparison
+    else:
+        with pytest.raises(CheckFailedError, match="budget"):
+            quantize(model, output, data=data, max_drop=budget)
+
+
+@pytest.mark.parametrize("count", [1, 4, 10, 14])
+def test_a_dataset_that_is_too_small_to_divide_is_one_line(
+    model: Path, tmp_path: Path, count: int
+) -> None:
+    np.savez(tmp_path / "few.npz", x=pictures(count), y=np.zeros(count, np.int64))
+    with pytest.raises(DataError, match="too few samples") as caught:
+        quantize(model, tmp_path / "q.onnx", data=tmp_path / "few.npz", max_drop=50)
+    assert "\n" not in str(caught.value)
 
 
 def test_pictures_of_another_size_are_refused(model: Path, tmp_path: Path) -> None:
@@ -357,12 +447,21 @@ def test_an_output_that_exists_needs_force(model: Path, data: Path) -> None:
 
 
 def test_the_float_model_is_not_replaced_even_by_force(model: Path, data: Path) -> None:
-    with pytest.raises(OutputError, match="float model itself"):
+    with pytest.raises(OutputError, match="is what this step reads"):
         quantize(model, model, data=data, force=True)
 
 
-@pytest.mark.parametrize(("option", "value"), [("samples", 0), ("max_drop", -1)])
-def test_an_option_out_of_range_is_a_value_error(model: Path, option: str, value: int) -> None:
+OUT_OF_RANGE = [
+    ("samples", 0),
+    ("seed", -1),
+    ("max_drop", -1),
+    ("max_drop", 101),
+    ("max_drop", float("nan")),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OUT_OF_RANGE)
+def test_an_option_out_of_range_is_a_value_error(model: Path, option: str, value: float) -> None:
     with pytest.raises(ValueError, match=option):
         quantize(model, model.with_name("q.onnx"), data="mnist", **{option: value})
 
@@ -376,8 +475,20 @@ def test_the_command_prints_a_table_and_json(model: Path, data: Path) -> None:
     assert json.loads(printed.stdout)["recipe"] == "int8"
 
 
-def test_wrong_usage_is_exit_status_2(model: Path) -> None:
-    assert command(model, "-o", "q.onnx", "--samples", "0").exit_code == 2
+@pytest.mark.parametrize(("option", "value"), OUT_OF_RANGE)
+def test_wrong_usage_is_exit_status_2(model: Path, option: str, value: float) -> None:
+    name = f"--{option.replace('_', '-')}"
+    done = command(model, "-o", "q.onnx", name, value)
+    assert done.exit_code == 2
+    assert name in done.output
+
+
+def test_more_samples_than_there_are_take_all(model: Path, data: Path) -> None:
+    result = quantize(model, model.with_name("q.onnx"), data=data, samples=10**30, seed=10**30)
+    assert result.samples == 147  # 200 without a fifth, and without a twelfth of the rest
+
+
+def test_an_output_that_is_missing_is_exit_status_2(model: Path) -> None:
     assert command(model).exit_code == 2
 
 

@@ -1,8 +1,12 @@
 """The command `toolkit`: a group whose command modules are imported on use."""
 
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
+from typing import NoReturn
 
 import click
 
@@ -61,11 +65,17 @@ def toolkit() -> None:
 
 def main() -> None:
     """Run the command line; an expected error is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    # So that temporary files and child processes are cleaned up, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         status = toolkit.main(standalone_mode=False)
+        sys.stdout.flush()
     except ToolkitError as error:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -74,6 +84,23 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`toolkit ... | head`): no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _drop_stdout()
+        _fail(f"The output cannot be written: {error.strerror}.", 1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    from toolkit.reporting.text import printable
+
+    click.echo(f"Error: {printable(' '.join(message.split()))}", err=True)
+    sys.exit(status)
+
+
+def _drop_stdout() -> None:
+    """Point stdout at nothing: what is buffered must not fail again when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

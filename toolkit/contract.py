@@ -166,7 +166,7 @@ def from_json(text: str) -> Contract:
             provenance=tuple(dict(entry) for entry in document.get("provenance", ())),
             evidence=tuple(dict(entry) for entry in document.get("evidence", ())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"The model's contract (metadata key '{KEY}') is damaged: {error!r}. "
             "Export the model again."

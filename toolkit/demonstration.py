@@ -55,9 +55,11 @@ def demo(output: str | Path = "demo", *, full: bool = False, force: bool = False
     from toolkit.benchmark import bench
     from toolkit.evaluation import evaluate
     from toolkit.exporting import export
+    from toolkit.exporting.child import require_tensorflow
     from toolkit.quantization import quantize
     from toolkit.training import train
 
+    require_tensorflow()
     folder = _prepare(Path(output), force=force)
     keras_model, float_model = folder / f"{MODEL}.keras", folder / f"{MODEL}.onnx"
     int8_model, report = folder / f"{MODEL}.int8.onnx", folder / "report.html"

@@ -14,7 +14,7 @@ from toolkit.files import check_output
 from toolkit.keras_files import read_contract
 from toolkit.measuring import accuracy
 from toolkit.recipes import find_model
-from toolkit.reporting.terminal import progress
+from toolkit.reporting.terminal import note, progress
 from toolkit.runtime import Model, load
 from toolkit.runtime.scores import guess_kind, to_probabilities
 from toolkit.runtime.session import Provider
@@ -117,7 +117,9 @@ def evaluate(
         raise DataError(
             f"'{path}' does not tell what it was trained on; name a dataset with --data."
         )
-    dataset = load_dataset(name)
+    dataset = load_dataset(name, contract)
+    for remark in dataset.notes:
+        note(remark)
     split, part = evaluation_split(dataset, contract)
     if split.labels is None:
         raise DataError(f"'{dataset.name}' has no labels; accuracy needs them.")

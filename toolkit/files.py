@@ -21,8 +21,8 @@ def check_output(
         inputs: Files that the step reads; none of them is ever replaced.
 
     Raises:
-        OutputError: The folder is missing or not writable, the path is a directory or one of the
-            inputs, or a file is there already and ``force`` is False.
+        OutputError: The folder is missing or not writable, the path is a directory, a device or
+            one of the inputs, or a file is there already and ``force`` is False.
     """
     path = Path(path)
     if path.is_dir():
@@ -31,6 +31,7 @@ def check_output(
         raise OutputError(f"'{path}': the folder '{path.parent}' does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"'{path}': the folder '{path.parent}' is not writable.")
+    _refuse_special(path)
     if path.exists() and any(Path(entry).exists() and path.samefile(entry) for entry in inputs):
         raise OutputError(f"'{path}' is what this step reads; name another file to write.")
     if path.exists() and not force:
@@ -49,6 +50,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         OutputError: The file cannot be written (permissions, a full disk).
     """
     path = Path(path)
+    if path.is_symlink():  # the link stays, the file that it leads to is replaced
+        path = path.resolve()
+    _refuse_special(path)
     try:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}"
@@ -84,6 +88,12 @@ def sha256(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse to replace a device, a pipe or a socket: renaming over one would destroy it."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"'{path}' is no regular file; name a file to write.")
 
 
 def _umask() -> int:

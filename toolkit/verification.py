@@ -257,6 +257,6 @@ def _real(path: Path, contract: Contract, data: str, samples: int) -> Array:
     """Return samples of the training part of a dataset: the test part is for final figures."""
     if len(contract.inputs) != 1:
         raise DataError(f"'{path}' has {len(contract.inputs)} inputs; '{data}' has samples of one.")
-    training = load_dataset(data).training
+    training = load_dataset(data, contract).training
     chosen = sample(training, min(samples, len(training)), seed=0)
     return np.ascontiguousarray(to_batch(chosen.images[0 : len(chosen)], contract.inputs[0]))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.benchmark.result import Accuracy, Flip
-from toolkit.datasets import Dataset, Split
+from toolkit.datasets import Dataset, Split, match_labels
 from toolkit.errors import DataError
 from toolkit.measuring.accuracy import confusion_matrix, mcnemar_p, wilson_interval
 from toolkit.runtime import Model
@@ -52,16 +52,7 @@ def check_data(dataset: Dataset, split: Split, models: Mapping[str, Model]) -> N
                 f"'{dataset.name}' has {int(split.labels.max()) + 1} classes, '{name}' tells "
                 f"{classes} apart. Give it the data that it was trained for."
             )
-        if labels and dataset.labels and labels != dataset.labels[: len(labels)]:
-            first = next(
-                (ours, theirs)
-                for ours, theirs in zip(labels, [*dataset.labels, *labels], strict=False)
-                if ours != theirs
-            )
-            raise DataError(
-                f"The classes of '{dataset.name}' are not those of '{name}': '{first[1]}' stands "
-                f"where the model says '{first[0]}'. Give it the data that it was trained for."
-            )
+        match_labels(dataset, labels, name)
 
 
 def classifies(model: Model) -> bool:

@@ -106,7 +106,7 @@ def bench(
         DataError: The data does not fit the models.
         ProviderError: A provider is not there.
         OutputError: ``json`` or ``report`` cannot be written.
-        MissingPackageError: onnxruntime, or what the report needs, is not installed.
+        MissingPackageError: onnxruntime is not installed.
         ValueError: A number is out of range, or there is no model.
     """
     started = time.perf_counter()
@@ -133,15 +133,12 @@ def bench(
     for output in (json, report):
         if output is not None:
             check_output(output, force=force, inputs=paths)
-    if report is not None:
-        from toolkit.reporting import bench_page
-
-        bench_page.check_packages()
     opened = {setting.provider: open_models(paths, setting.provider) for setting in settings}
     if attach:
         for loaded in opened.values():
             attaching.check_attachable(loaded)
-    dataset = None if data is None else load_dataset(data)
+    first = next(iter(opened[settings[0].provider].values())).contract
+    dataset = None if data is None else load_dataset(data, first)
     images, split, part = None, None, None
     if dataset is not None:
         contracts = [model.contract for loaded in opened.values() for model in loaded.values()]
@@ -194,7 +191,9 @@ def bench(
     if json is not None:
         write_text(json, json_format.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
     if report is not None:
-        write_text(report, bench_page.render(result))
+        from toolkit.benchmark import page
+
+        write_text(report, page.render(result))
     if attach:
         attaching.attach(result)
     return result

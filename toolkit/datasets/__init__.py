@@ -4,7 +4,7 @@ Validation is held out of the training data, calibration samples come from the t
 and the test data is for the final figure alone.
 """
 
-from toolkit.datasets.dataset import Dataset, Part, Split, evaluation_split, sample
+from toolkit.datasets.dataset import Dataset, Part, Split, evaluation_split, match_labels, sample
 from toolkit.datasets.loading import load_dataset
 
-__all__ = ["Dataset", "Part", "Split", "evaluation_split", "load_dataset", "sample"]
+__all__ = ["Dataset", "Part", "Split", "evaluation_split", "load_dataset", "match_labels", "sample"]

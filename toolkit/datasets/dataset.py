@@ -1,5 +1,6 @@
 """A dataset and its three parts, which never overlap."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from toolkit.errors import DataError
 
 VALIDATION_PART = 12  # one sample in 12 of the training data: 5,000 of MNIST's 60,000
 TEST_PART = 5  # one in 5 when the data has no test set of its own
+_SHOWN = 10  # class names in a message
 _SPLIT_SEED = 20_231  # fixed: every step of the chain must hold out the same samples
 
 Part = Literal["test", "held out", "all"]
@@ -71,6 +73,7 @@ class Dataset:
         test: Samples for the final figure; one in 5 when the file has no test set.
         whole: All samples when the file has one set only, else None.
         labels: Names of the classes, or None when the file has none.
+        notes: What was done to the samples on loading that a person should know.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Dataset:
     test: Split
     whole: Split | None
     labels: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -97,6 +101,40 @@ class Dataset:
         if not highest:
             raise DataError(f"'{self.name}' has no labels.")
         return max(highest) + 1
+
+
+def match_labels(dataset: Dataset, names: tuple[str, ...] | None, model: str) -> Dataset:
+    """Return the dataset with its classes numbered as a model numbers them, by their names.
+
+    Data without names, and models without, are taken as they are: numbers mean the same in both.
+    The data may have fewer classes than the model.
+
+    Raises:
+        DataError: The data has a class that the model does not know.
+    """
+    own = dataset.labels
+    if own is None or names is None or own == names:
+        return dataset
+    unknown = [name for name in own if name not in names]
+    if unknown:
+        raise DataError(
+            f"'{dataset.name}' has the class '{unknown[0]}', which '{model}' does not know; it "
+            f"answers {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}. "
+            "Give it the data that it was trained for."
+        )
+    numbers = np.asarray([names.index(name) for name in own], np.int64)
+
+    def numbered(split: Split) -> Split:
+        return Split(split.images, None if split.labels is None else numbers[split.labels])
+
+    return dataclasses.replace(
+        dataset,
+        training=numbered(dataset.training),
+        validation=numbered(dataset.validation),
+        test=numbered(dataset.test),
+        whole=None if dataset.whole is None else numbered(dataset.whole),
+        labels=names,
+    )
 
 
 def evaluation_split(dataset: Dataset, *contracts: Contract | None) -> tuple[Split, Part]:
@@ -124,6 +162,7 @@ def from_sets(
     test: Split,
     labels: tuple[str, ...] | None = None,
     digest: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Return a dataset whose file has a training and a test set."""
     learn, held_out = _divide(training, VALIDATION_PART)
@@ -135,11 +174,16 @@ def from_sets(
         test=test,
         whole=None,
         labels=labels,
+        notes=notes,
     )
 
 
 def from_one_set(
-    name: str, samples: Split, labels: tuple[str, ...] | None = None, digest: str | None = None
+    name: str,
+    samples: Split,
+    labels: tuple[str, ...] | None = None,
+    digest: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Return a dataset whose file has one set; a fixed part of it is held out as test data."""
     remaining, test = _divide(samples, TEST_PART)
@@ -152,6 +196,7 @@ def from_one_set(
         test=test,
         whole=samples,
         labels=labels,
+        notes=notes,
     )
 
 

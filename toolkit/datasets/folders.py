@@ -13,6 +13,8 @@ from toolkit.datasets.dataset import Dataset, Index, Split, from_one_set, from_s
 from toolkit.errors import DataError
 from toolkit.runtime.images import decode
 
+Form = tuple[tuple[int, int], str]  # width and height, Pillow's mode "L" or "RGB"
+
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 _TRAINING = ("train", "training")
 _TEST = ("test", "testing", "val", "validation")
@@ -21,8 +23,7 @@ _TEST = ("test", "testing", "val", "validation")
 class ImageFiles:
     """Image files as an array of uint8 pixels; a file is decoded when it is asked for.
 
-    All pictures get the size of the first: [n, H, W] when every one of the first is grey, else
-    [n, H, W, 3].
+    They are converted to one size and mode: [n, H, W] for "L", [n, H, W, 3] for "RGB".
     """
 
     def __init__(self, paths: list[Path], size: tuple[int, int], mode: str) -> None:
@@ -44,34 +45,40 @@ class ImageFiles:
         return np.asarray(image, np.uint8)
 
 
-def load(path: Path) -> Dataset:
+def load(path: Path, form: Form | None = None) -> Dataset:
     """Load a folder with one sub-folder per class, or with train/ and test/ of that form.
 
     The sub-folders' names, sorted, are the labels; names that are all numbers are sorted as
     numbers.
 
+    Args:
+        path: The folder.
+        form: Size and mode of the samples; by default those of the first picture of the first
+            class, grey when the first pictures of all classes are.
+
     Raises:
         DataError: There are no class folders, a class is empty, or train/ and test/ differ.
     """
     training, test = _child(path, _TRAINING), _child(path, _TEST)
-    if training is not None and test is not None:
-        names = _class_names(training)
-        if _class_names(test) != names:
-            raise DataError(f"'{path}': '{training.name}' and '{test.name}' have other classes.")
-        files = _files(training, names)
-        size, mode = _form(files)
-        held_out = _files(test, names)
-        return from_sets(
-            str(path),
-            _split(files, size, mode),
-            _split(held_out, size, mode),
-            tuple(names),
-            _digest([*files, *held_out]),
-        )
-    names = _class_names(path)
-    files = _files(path, names)
-    size, mode = _form(files)
-    return from_one_set(str(path), _split(files, size, mode), tuple(names), _digest(files))
+    if training is None or test is None:
+        names = _class_names(path)
+        files = _files(path, names)
+        found, notes = _form(files, form)
+        samples = _split(files, found)
+        return from_one_set(str(path), samples, tuple(names), _digest(files), notes)
+    names = _class_names(training)
+    if _class_names(test) != names:
+        raise DataError(f"'{path}': '{training.name}' and '{test.name}' have other classes.")
+    files, held_out = _files(training, names), _files(test, names)
+    found, notes = _form(files, form)
+    return from_sets(
+        str(path),
+        _split(files, found),
+        _split(held_out, found),
+        tuple(names),
+        _digest([*files, *held_out]),
+        notes,
+    )
 
 
 def _child(path: Path, names: tuple[str, ...]) -> Path | None:
@@ -101,14 +108,18 @@ def _files(path: Path, names: list[str]) -> list[tuple[Path, int]]:
     return files
 
 
-def _form(files: list[tuple[Path, int]]) -> tuple[tuple[int, int], str]:
-    """Return the size and mode that all pictures get: those of the first of each class."""
-    sizes, modes = [], []
-    for path in _first_of_each_class(files):
-        image = decode(path)
-        sizes.append(image.size)
-        modes.append(image.mode)
-    return sizes[0], "L" if set(modes) == {"L"} else "RGB"
+def _form(files: list[tuple[Path, int]], wanted: Form | None) -> tuple[Form, tuple[str, ...]]:
+    """Return the form that all samples get, and what a person should know about it."""
+    pictures = [decode(path) for path in _first_of_each_class(files)]
+    sizes = list(dict.fromkeys(picture.size for picture in pictures))
+    mode = "L" if {picture.mode for picture in pictures} == {"L"} else "RGB"
+    form = wanted or (sizes[0], mode)
+    width, height = form[0]
+    if sizes == [form[0]] and (mode == form[1] or wanted is None):
+        return form, ()
+    color = {"L": "grey", "RGB": "colour"}[form[1]]
+    origin = "as the model takes them" if wanted else "the size of the first"
+    return form, (f"pictures are converted to {width}x{height}, {color}: {origin}",)
 
 
 def _first_of_each_class(files: list[tuple[Path, int]]) -> Iterator[Path]:
@@ -119,8 +130,8 @@ def _first_of_each_class(files: list[tuple[Path, int]]) -> Iterator[Path]:
             yield path
 
 
-def _split(files: list[tuple[Path, int]], size: tuple[int, int], mode: str) -> Split:
-    images = ImageFiles([path for path, _ in files], size, mode)
+def _split(files: list[tuple[Path, int]], form: Form) -> Split:
+    images = ImageFiles([path for path, _ in files], *form)
     return Split(images, np.asarray([number for _, number in files], np.int64))
 
 

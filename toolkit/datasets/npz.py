@@ -11,7 +11,9 @@ import numpy.typing as npt
 from toolkit.datasets.dataset import Dataset, Split, from_one_set, from_sets
 from toolkit.errors import DataError
 
+LIMIT_BYTES = 8 * 2**30
 _SETS = ("x_train", "y_train", "x_test", "y_test")
+_MOST_CLASSES = 2**24
 # Names under which people save the samples and the labels of a single set.
 _SAMPLES = ("x", "images", "data")
 _LABELS = ("y", "labels", "targets")
@@ -66,21 +68,35 @@ def split(samples: npt.NDArray[Any], labels: npt.NDArray[Any] | None, origin: Pa
         )
     if len(labels) != len(samples):
         raise DataError(f"'{origin}': {len(samples)} samples, but {len(labels)} labels.")
+    if int(labels.max()) >= _MOST_CLASSES:
+        raise DataError(f"'{origin}': the label {int(labels.max())} is no class index.")
     if int(labels.min()) < 0:
         raise DataError(f"'{origin}': the label {int(labels.min())} is negative.")
     return Split(samples, labels.astype(np.int64))
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"'{path}' is no .npz archive, or is damaged. Save it with numpy.savez.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, AttributeError) as error:
-        raise DataError(f"'{path}' is no .npz archive, or is damaged: {error}.") from error
+        with zipfile.ZipFile(path) as archive:
+            expanded = sum(member.file_size for member in archive.infolist())
+        if expanded > LIMIT_BYTES:
+            raise DataError(
+                f"'{path}' expands to {expanded / 1e9:.1f} GB, more than {LIMIT_BYTES / 1e9:.0f} "
+                "GB. Give a folder with one sub-folder of images per class, which is read on "
+                "demand."
+            )
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
     except ValueError as error:
         if "pickle" in str(error).lower():
             raise DataError(
                 f"'{path}' holds Python objects, which are not loaded because they could run "
                 "code. Save plain number arrays."
             ) from error
-        raise DataError(f"'{path}' is no .npz archive, or is damaged: {error}.") from error
+        raise DataError(f"'{path}' is damaged: {error}. Save it again.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, AttributeError) as error:
+        raise DataError(f"'{path}' is damaged: {error}. Save it again.") from error
+    except MemoryError as error:
+        raise DataError(f"'{path}' does not fit into memory; give a smaller file.") from error

@@ -231,19 +231,19 @@ def _images(
 ) -> tuple[str | None, npt.NDArray[Any] | None]:
     """Return the name of the dataset and samples of its training data, or None twice."""
     if data is not None:
-        return str(data), _samples(str(data))
+        return str(data), _samples(str(data), contract)
     trained_on = None if contract is None else contract.training_data
     if trained_on is None:
         return None, None
     try:
-        return trained_on, _samples(trained_on)
+        return trained_on, _samples(trained_on, contract)
     except DataError as error:
-        terminal.note(f"Comparing on random samples alone: {error}")
+        terminal.note(f"Comparing on random samples alone (--data adds real ones): {error}")
         return None, None
 
 
-def _samples(data: str) -> npt.NDArray[Any]:
-    split = load_dataset(data).training
+def _samples(data: str, contract: Contract | None) -> npt.NDArray[Any]:
+    split = load_dataset(data, contract).training
     first = split.images[0:1]
     count = min(max(_ELEMENTS // first.size, _SAMPLES[0]), _SAMPLES[-1])
     chosen = sample(split, count, _SEED)

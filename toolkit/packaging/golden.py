@@ -69,7 +69,7 @@ def golden_inputs(
         )
     from toolkit.datasets import load_dataset
 
-    split = load_dataset(data).test
+    split = load_dataset(data, contract).test
     if split.labels is None:
         picked = np.arange(min(RUNS, len(split)))
     else:

@@ -129,7 +129,7 @@ def from_data(
     if isinstance(data, str | Path):
         named = _named_arrays(Path(data), contract)
         if named is None:
-            return _from_dataset(load_dataset(data), contract, count, seed)
+            return _from_dataset(load_dataset(data, contract), contract, count, seed)
         return _held_out(str(data), named, contract, count)
     needed = count + count // (_HELD_OUT - 1)
     return _held_out("input dicts", _collected(data, contract, needed), contract, count)

@@ -1,1 +1,1 @@
-"""What people see: tables and progress in the terminal, pictures, HTML pages."""
+"""What people see: tables and progress in the terminal, and pictures."""

@@ -8,6 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.reporting.text import printable
+
 Advance = Callable[..., None]
 
 
@@ -25,9 +27,11 @@ def print_table(
     table = Table(box=None, show_header=header is not None, pad_edge=False)
     for index in range(max(map(len, rows), default=len(header or ()))):
         name = header[index] if header else ""
-        table.add_column(Text(name), justify="left" if index in left else "right", overflow="fold")
+        table.add_column(
+            Text(printable(name)), justify="left" if index in left else "right", overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     # Piped output is not cut to a terminal's width.
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
@@ -44,7 +48,7 @@ def print_pairs(pairs: Sequence[tuple[str, str]], *, title: str | None = None) -
 
 def note(message: str) -> None:
     """Print one line for the person at the terminal on stderr."""
-    Console(stderr=True, highlight=False).print(Text(message), soft_wrap=True)
+    Console(stderr=True, highlight=False).print(Text(printable(message)), soft_wrap=True)
 
 
 @contextlib.contextmanager

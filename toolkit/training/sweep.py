@@ -112,6 +112,8 @@ def train(
 
 def _load(name: str) -> Dataset:
     data = load_dataset(name)
+    for remark in data.notes:
+        say(remark)
     parts = {"training": data.training, "validation": data.validation, "test": data.test}
     for part, split in parts.items():
         if len(split) == 0:

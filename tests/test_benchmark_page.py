@@ -1,15 +1,14 @@
 import dataclasses
 import html.parser
 import re
+from pathlib import Path
 
 import pytest
 
-from toolkit.benchmark import Accuracy, BenchResult, Comparison, Latency, Variant
+from toolkit.benchmark import Accuracy, BenchResult, Comparison, Latency, Variant, page
 from toolkit.benchmark.nodes import ProfileRow
 from toolkit.benchmark.summary import footnotes, headline, sentences
-from toolkit.errors import MissingPackageError
 from toolkit.measuring.profile import NodeTime
-from toolkit.reporting import bench_page
 
 NASTY = '<script>alert("x")</script>&"\''
 
@@ -57,6 +56,7 @@ def outcome(variants, comparisons=(), notices=(), data="mnist"):
         variants=list(variants),
         comparisons=list(comparisons),
         data=data,
+        part="test" if data else None,
         samples=100 if data else None,
         rounds=100,
         seconds=5.0,
@@ -133,16 +133,16 @@ PAGES = {
 
 @pytest.mark.parametrize("result", PAGES.values(), ids=PAGES.keys())
 def test_the_page_is_well_formed_and_loads_nothing(result):
-    page = bench_page.render(result)
-    reader = Reader(page)
+    text = page.render(result)
+    reader = Reader(text)
     assert len(reader.ids) == len(set(reader.ids))
     assert set(reader.labelled) <= set(reader.ids)
     assert set(reader.addresses) == {"data:,"}
     assert not {"script", "img", "iframe"} & set(reader.tags)
-    assert not re.search(r"url\(|@import|https?:", page)
+    assert not re.search(r"url\(|@import|https?:", text)
     assert reader.tags.count("h1") == 1
-    assert "None" not in page
-    assert "nan" not in page
+    assert "None" not in text
+    assert "nan" not in text
 
 
 def test_names_from_files_are_escaped():
@@ -152,21 +152,21 @@ def test_names_from_files_are_escaped():
         [f"'{NASTY}' is strange."],
         data=NASTY,
     )
-    page = bench_page.render(result)
-    assert "<script" not in page
-    assert 'alert("x")' not in page
-    Reader(page)
+    text = page.render(result)
+    assert "<script" not in text
+    assert 'alert("x")' not in text
+    Reader(text)
 
 
 def test_the_page_is_readable_in_both_themes_on_paper_and_on_a_phone():
-    page = bench_page.render(PAGES["two models"])
+    text = page.render(PAGES["two models"])
     for rule in ("prefers-color-scheme: dark", "@media print", "max-width", 'name="viewport"'):
-        assert rule in page
+        assert rule in text
 
 
 def test_colours_of_text_and_marks_have_contrast():
     """WCAG 2: 4.5 to 1 for text, 3 to 1 for marks, in both themes."""
-    css = (bench_page.Path(bench_page.__file__).parent / "bench_page.css").read_text()
+    css = (Path(page.__file__).parent / "page.css").read_text()
     light, dark = (
         dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
         for block in re.findall(r":root \{(.*?)\n *\}", css, re.DOTALL)[:2]
@@ -189,6 +189,18 @@ def test_colours_of_text_and_marks_have_contrast():
                 assert contrast(theme[f"c{index}"], theme[ground]) >= 3, (index, ground)
 
 
+def test_a_quantile_off_the_axis_is_marked_at_its_end_with_its_value():
+    slow = dataclasses.replace(variant("a"), latency_us=Latency(66.0, 70.0, 250.0, None, 70.0))
+    (shape,) = page._content(outcome([slow]))["distributions"]
+    assert [mark.beyond for mark in shape.marks] == [False, False, True]
+    assert shape.marks[2] == page.Mark(100.0, "p99 250 µs →", True)
+    assert 'class="quantile q3 beyond"' in page.render(outcome([slow]))
+
+
+def test_a_shortened_digest_ends_in_an_ellipsis():
+    assert f"<code>{'0' * 16}…</code>" in page.render(PAGES["two models"])
+
+
 def test_pareto_front_joins_what_no_other_beats():
     result = outcome(
         [
@@ -197,15 +209,9 @@ def test_pareto_front_joins_what_no_other_beats():
             variant("beaten", p50=60.0, top1=0.97),
         ]
     )
-    points, _, _ = bench_page._scatter(result, {v.name: 0 for v in result.variants})
+    points, _, _ = page._scatter(result, {v.name: 0 for v in result.variants})
     assert [point.best for point in points] == [True, True, False]
-    assert len(bench_page._front(points).split()) == 3
-
-
-def test_a_missing_package_is_named_with_its_command(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'toolkit\[report\]'"):
-        bench_page.check_packages()
+    assert len(page._front(points).split()) == 3
 
 
 @pytest.mark.parametrize(

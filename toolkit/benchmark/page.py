@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.benchmark.axes import Axis, around, microseconds, round_microseconds
 from toolkit.benchmark.result import BenchResult, Comparison, Variant
 from toolkit.benchmark.summary import SIGNIFICANT, headline, percent, sentences
-from toolkit.errors import MissingPackageError
-from toolkit.reporting.axes import Axis, around, microseconds, round_microseconds
-
-INSTALL = "pip install 'toolkit[report]'"
 
 _COLORS = 8
-_TEMPLATE = "bench_page.html.jinja"
+_TEMPLATE = "page.html.jinja"
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,22 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A quantile: where it stands in percent, its name, and whether it lies off the axis."""
+
+    at: float
+    text: str
+    beyond: bool
+
+
+@dataclass(frozen=True)
 class Distribution:
     """Latencies of one variant: the outline of its histogram and the marks on it, in percent."""
 
     variant: Variant
     color: int
     outline: str
-    marks: list[Tick]
+    marks: list[Mark]
 
 
 @dataclass(frozen=True)
@@ -101,25 +107,8 @@ class Lane:
     bars: list[Bar]
 
 
-def check_packages() -> None:
-    """Check that the page can be written.
-
-    Raises:
-        MissingPackageError: jinja2 is not installed.
-    """
-    try:
-        import jinja2  # noqa: F401 - whether it is there is the question
-    except ImportError as error:
-        raise MissingPackageError(f"A report needs jinja2, which is missing: {INSTALL}") from error
-
-
 def render(result: BenchResult) -> str:
-    """Return the page as text.
-
-    Raises:
-        MissingPackageError: jinja2 is not installed.
-    """
-    check_packages()
+    """Return the page as text."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -235,11 +224,16 @@ def _distribution(variant: Variant, color: int, axis: Axis) -> Distribution:
         color=color,
         outline=" ".join([*corners, "100,100"]),
         marks=[
-            Tick(axis.percent(value), name)
+            _mark(name, value, axis)
             for name, value in (("p50", latency.p50), ("p90", latency.p90), ("p99", latency.p99))
-            if value <= axis.high
         ],
     )
+
+
+def _mark(name: str, value: float, axis: Axis) -> Mark:
+    """Return a quantile's mark; one that is off the axis stands at its end, with its value."""
+    beyond = value > axis.high
+    return Mark(axis.percent(value), f"{name} {microseconds(value)} →" if beyond else name, beyond)
 
 
 def _ratio_axis(comparisons: list[Comparison]) -> Axis:

@@ -1,0 +1,29 @@
+"""What all tests share: none reads or writes what the toolkit remembers for its user."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """A cache folder in which the toolkit has calibrated and downloaded nothing.
+
+    Two things are the user's own, linked: the emulated CPUs, which take a download to set up
+    again, and what other programs remember there (pip's wheels, matplotlib's fonts).
+    """
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    own = tmp_path_factory.mktemp("cache")
+    (own / "toolkit").mkdir()
+    emulated = users / "toolkit" / "emulated"
+    with contextlib.suppress(OSError):  # a home that cannot be written: set up for these tests
+        emulated.mkdir(parents=True, exist_ok=True)
+        (own / "toolkit" / "emulated").symlink_to(emulated)
+        for entry in users.iterdir():
+            if entry.name != "toolkit":
+                (own / entry.name).symlink_to(entry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(own))
+        yield own
