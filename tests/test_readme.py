@@ -17,7 +17,7 @@ ELSEWHERE = {
     "make test": "continuous integration runs it",
     "make demo": "test_make_demo_is_the_demo_command, with the toolkit demo below",
     "python3.11 -m venv .venv": "the Makefile, and tests/test_packaging.py",
-    ".venv/bin/pip install -c constraints.txt -e '.[cpu,train,report,dev]'": "the Makefile",
+    ".venv/bin/pip install -c constraints.txt -e '.[cpu,train,ssh,dev]'": "the Makefile",
     ".venv/bin/pytest": "make test",
 }
 
@@ -59,6 +59,10 @@ def test_readme_command(folder, language, text):
 def test_make_demo_is_the_demo_command():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^demo:.*\n\t\$\(BIN\)/toolkit demo ", makefile, re.MULTILINE)
+
+
+def test_no_figure_is_left_open():
+    assert not re.findall(r"@[A-Z0-9]+@", README)
 
 
 def test_every_link_of_the_documentation_leads_somewhere():

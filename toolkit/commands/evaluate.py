@@ -51,23 +51,26 @@ def _show(result: "EvaluateResult") -> None:
     print_pairs(
         [
             ("model", result.path),
-            ("data", f"{result.data}, {result.samples} {parts[result.part]}"),
+            ("data", f"{result.data}, {result.samples:,} {parts[result.part]}"),
             ("top-1", f"{100 * result.top1:.2f} %  [{100 * low:.2f}, {100 * high:.2f}]"),
             ("loss", f"{result.loss:.4f}"),
         ]
     )
     if len(result.labels) <= _WIDEST:
+        # The columns are numbered like the rows: names would not fit side by side.
         rows = [
             [
-                entry.label,
-                str(entry.samples),
+                _numbered(index, entry.label),
+                f"{entry.samples:,}",
                 "-" if entry.accuracy is None else f"{100 * entry.accuracy:.1f} %",
-                *(str(count) if count else "·" for count in row),
+                *(f"{count:,}" if count else "·" for count in row),
             ]
-            for entry, row in zip(result.per_class, result.confusion, strict=True)
+            for index, (entry, row) in enumerate(
+                zip(result.per_class, result.confusion, strict=True)
+            )
         ]
         click.echo()
-        print_table(rows, ["label", "samples", "right", *result.labels])
+        print_table(rows, ["label", "samples", "right", *map(str, range(len(result.labels)))])
     else:
         ranked = sorted(
             (entry for entry in result.per_class if entry.accuracy is not None),
@@ -76,13 +79,17 @@ def _show(result: "EvaluateResult") -> None:
         click.echo()
         print_table(
             [
-                [entry.label, str(entry.samples), f"{100 * (entry.accuracy or 0):.1f} %"]
+                [entry.label, f"{entry.samples:,}", f"{100 * (entry.accuracy or 0):.1f} %"]
                 for entry in ranked[:_WIDEST]
             ],
             ["weakest classes", "samples", "right"],
         )
     if result.errors:
         click.echo(f"\nmistakes drawn in {result.errors}")
+
+
+def _numbered(index: int, label: str) -> str:
+    return label if label == str(index) else f"{index} {label}"
 
 
 _WIDEST = 20  # classes for which a confusion matrix fits into a terminal

@@ -48,11 +48,10 @@ def predict(
     result = run(model, images, top=top, raw=raw, provider=provider)
     if result.assumed:
         note(result.assumed)
-    if not as_json:
-        for prediction in result.predictions:
-            if prediction.preparation:
-                note(f"{prediction.file}: {', '.join(prediction.preparation)}")
     print_result(result, _show, as_json=as_json)
+    if not as_json:
+        for line in _preparations(result):
+            note(line)
     for _, reason in result.failures:
         note(f"Error: {reason}")
     if result.failures:
@@ -64,13 +63,26 @@ def _show(result: "PredictResult") -> None:
 
     if not result.predictions:
         return
+    # One line for each candidate: the picture is named on the first.
     rows = [
-        [
-            prediction.file,
-            *(f"{label}  {100 * confidence:5.1f} %" for label, confidence in prediction.top),
-        ]
+        ["" if place else prediction.file, label, f"{100 * confidence:.1f} %"]
         for prediction in result.predictions
+        for place, (label, confidence) in enumerate(prediction.top)
     ]
-    count = len(result.predictions[0].top)
-    header = ["image", "answer", *(f"{place}." for place in range(2, count + 1))]
-    print_table(rows, header, left=range(count + 1))
+    print_table(rows, ["image", "answer", "confidence"], left=(0, 1))
+
+
+def _preparations(result: "PredictResult") -> list[str]:
+    """Say once what was done to the pictures, or one line for each kind of preparation."""
+    files: dict[tuple[str, ...], list[str]] = {}
+    for prediction in result.predictions:
+        if prediction.preparation:
+            files.setdefault(prediction.preparation, []).append(prediction.file)
+    lines = []
+    for steps, names in files.items():
+        if len(names) == len(result.predictions):
+            whose = ""
+        else:
+            whose = f"{names[0]}: " if len(names) == 1 else f"{names[0]} and {len(names) - 1} more: "
+        lines.append(f"{whose}{', '.join(steps)}")
+    return lines

@@ -1,10 +1,18 @@
 """`toolkit quantize`."""
 
+import math
 from pathlib import Path
 
 import click
 
 from toolkit.commands.options import data_option, json_option, output_option, print_result
+
+
+def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN, which is neither below nor above a bound, so that click lets it pass."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number.", context, option)
+    return value
 
 
 @click.command()
@@ -24,10 +32,18 @@ from toolkit.commands.options import data_option, json_option, output_option, pr
     metavar="N",
     help="Calibration samples, drawn from the training data.  [default: as the recipe says]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the samples.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Draws the samples.",
+)
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=100),
+    callback=_number,
     metavar="P",
     help="Budget in points of top-1, decided on validation data; beyond it nothing is written.",
 )

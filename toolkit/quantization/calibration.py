@@ -5,6 +5,7 @@ whatever the number of samples. onnxruntime's own calibrators keep every activat
 sample (https://github.com/microsoft/onnxruntime/issues/21979).
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,7 @@ def calibrate(
     key = None
     if samples_key is not None:
         key = range_cache.key(model, wanted, samples_key, calibration, activations)
+    if key is not None:
         known = _remembered(range_cache.read(key), wanted)
         if known is not None:
             return known
@@ -135,9 +137,12 @@ def _remembered(document: dict[str, Any] | None, wanted: list[str]) -> Ranges | 
             float(document["growth"]),
             str(document["growing"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
-    return found if set(ranges) == set(wanted) else None
+    plausible = all(-math.inf < low <= high < math.inf for low, high in ranges.values())
+    if set(ranges) != set(wanted) or not plausible or not 0 <= found.growth <= 1:
+        return None
+    return found
 
 
 def _exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:

@@ -81,7 +81,8 @@ def _explain(found: float, data: Data, contract: Contract, reference: Runner) ->
         "does not look like what it expects"
     )
     spec = contract.inputs[0]
-    samples = data.test.head(_PROBED)
+    # Not the test samples: they are for the reported figure alone.
+    samples = data.validation.head(_PROBED)
     remedies: Mapping[str, Change] = {
         "divided by 255": lambda values: values / np.float32(255),
         "multiplied by 255": lambda values: values * np.float32(255),

@@ -3,6 +3,7 @@
 What old or unusual files have, and what is done about it:
 
     opset below 13                      converted to 13 (scales per channel need it)
+    IR version 3                        raised to 4 (weights need not be inputs); later ones stay
     initializers among the inputs       removed from the inputs (IR version 3 demanded them)
     nodes in any order                  sorted
     weights in Constant nodes           made initializers
@@ -30,6 +31,7 @@ from toolkit.quantization.fold_constants import fold_constants
 from toolkit.quantization.widen_float16 import widen_float16
 
 OPSET = 13  # the first in which QuantizeLinear has an axis
+_IR_VERSION = 4  # the first in which weights are not among the inputs
 
 _QUANTIZED = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger",
@@ -117,6 +119,9 @@ def _upgraded(path: Path, proto: onnx.ModelProto, repairs: list[str]) -> onnx.Mo
         (entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1
     )
     if opset >= OPSET:
+        if proto.ir_version < _IR_VERSION:
+            repairs.append(f"IR version {proto.ir_version} raised to {_IR_VERSION}")
+            proto.ir_version = _IR_VERSION
         return proto
     try:
         converted = onnx.version_converter.convert_version(proto, OPSET)

@@ -1,7 +1,7 @@
 """Remembers calibrated ranges, so that a second try with the same samples starts at once.
 
-One JSON file for each combination of graph, samples and method, in the cache folder. The
-cache is a convenience: a file that cannot be read or written is as good as none.
+One JSON file for each combination of graph, samples, method, versions and code, in the cache
+folder. The cache is a convenience: a file that cannot be read or written is as good as none.
 """
 
 import contextlib
@@ -14,10 +14,15 @@ from typing import Any
 
 import onnx
 
+from toolkit import __version__
 from toolkit.datasets.builtin import cache_dir
+from toolkit.errors import DataError, OutputError
+from toolkit.files import sha256, write_text
 from toolkit.quantization.recipe import Activations, Calibration
+from toolkit.runtime.session import import_onnxruntime
 
-_FORMAT = 1  # counted up when the meaning of a range changes
+# What a range depends on: how samples are divided and measured, and where ranges are cut off.
+SOURCES = ("calibration.py", "ranges.py", "samples.py", "thresholds.py")
 
 
 def key(
@@ -26,8 +31,10 @@ def key(
     samples: str,
     calibration: Calibration,
     activations: Activations,
-) -> str:
+) -> str | None:
     """Return the sha256 that stands for a calibration.
+
+    None when the toolkit is installed without its sources, of which the key is made.
 
     Args:
         model: The float graph that is run.
@@ -36,9 +43,14 @@ def key(
         calibration: The method.
         activations: The integers that will stand for the activations.
     """
-    digest = hashlib.sha256(model.SerializeToString(deterministic=True))
+    try:
+        code = [sha256(Path(__file__).with_name(name)) for name in SOURCES]
+    except DataError:
+        return None
+    versions = [__version__, str(import_onnxruntime().__version__)]
     options = [calibration.model_dump(), activations.model_dump()]
-    digest.update(json.dumps([_FORMAT, list(names), samples, options]).encode())
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True))
+    digest.update(json.dumps([code, versions, list(names), samples, options]).encode())
     return digest.hexdigest()
 
 
@@ -46,22 +58,18 @@ def read(name: str) -> dict[str, Any] | None:
     """Return what was remembered under a key, or None."""
     try:
         document = json.loads(_path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    # RuntimeError: there is no home folder, or brackets are nested too deeply.
+    except (OSError, ValueError, RuntimeError):
         return None
     return document if isinstance(document, dict) else None
 
 
 def write(name: str, ranges: Any) -> None:
     """Remember a result (a dataclass) under a key."""
-    path = _path(name)
-    part = path.with_suffix(".part")
-    try:
+    with contextlib.suppress(OSError, OutputError, RuntimeError):
+        path = _path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(dataclasses.asdict(ranges)), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        write_text(path, json.dumps(dataclasses.asdict(ranges)))
 
 
 def _path(name: str) -> Path:

@@ -26,7 +26,8 @@ Feed = dict[str, npt.NDArray[Any]]
 """One batch: an array for every input, the samples along axis 0."""
 
 _LABELS = {"y", "labels", "targets"}  # an archive that has one of them is a dataset
-_HELD_OUT = 5  # every fifth sample of data without sets of its own checks the result
+_HELD_OUT = 5  # every fifth sample of data without sets of its own is kept from calibration
+_FEWEST = 3  # one to calibrate, one to check, one to measure
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,14 @@ def from_data(
         data: A dataset's name or path (`toolkit.datasets.load_dataset`), an .npz whose arrays
             are named as the model's inputs, or dicts that map each input's name to a batch.
             Dicts are read until there are ``count`` samples for calibration and a quarter as
-            many for the check.
+            many for validation and test together.
         contract: The model's inputs.
         count: Samples for calibration; fewer when there are not that many.
         seed: Draws the calibration samples of a dataset.
 
     Raises:
-        DataError: The data cannot be read or does not fit the model's inputs.
+        DataError: The data cannot be read, does not fit the model's inputs, or has too few
+            samples to divide.
     """
     if isinstance(data, str | Path):
         named = _named_arrays(Path(data), contract)
@@ -141,6 +143,13 @@ def _from_dataset(dataset: Dataset, contract: Contract, count: int, seed: int) -
         raise DataError(
             f"'{dataset.name}' is a dataset of pictures, the model has {len(contract.inputs)} "
             f"inputs ({names}). Give an .npz with one array for each input, under its name."
+        )
+    counts = [len(part) for part in (dataset.training, dataset.validation, dataset.test)]
+    if not all(counts):
+        raise DataError(
+            f"'{dataset.name}' has too few samples: {counts[0]} are left to calibrate with, "
+            f"{counts[1]} to validate and {counts[2]} to test, and none may be used twice. Give at "
+            "least 12 training samples and a test sample, or 15 in one set."
         )
     spec = contract.inputs[0]
 
@@ -216,7 +225,11 @@ def _collected(
 def _held_out(
     name: str, arrays: dict[str, npt.NDArray[Any]], contract: Contract, count: int
 ) -> Data:
-    """Divide tensors that are ready to feed; every fifth sample checks the result."""
+    """Divide tensors that are ready to feed.
+
+    Every fifth sample is held out, but at least two; by turns they are for test and validation.
+    Evenly over the data, as the samples of a recording are alike in their neighbourhood.
+    """
     digest = hashlib.sha256()
     # The tensors are what the model takes: nothing is left to prepare.
     specs = tuple(dataclasses.replace(spec, by_caller=None) for spec in contract.inputs)
@@ -237,10 +250,22 @@ def _held_out(
             f"'{name}' has {sorted(lengths)} samples for the inputs; give as many of each."
         )
     samples = Samples(specs, arrays)
+    if len(samples) < _FEWEST:
+        plural = "s" if len(samples) > 1 else ""
+        raise DataError(
+            f"'{name}' has {len(samples)} sample{plural}; give at least {_FEWEST}: one to calibrate "
+            "with, one to validate and one to test."
+        )
     numbers = np.arange(len(samples))
-    held_out = numbers % _HELD_OUT == _HELD_OUT - 1
-    # Fewer than five samples: the same ones calibrate and check.
-    check = samples.take(numbers[held_out]) if held_out.any() else samples
-    calibration = samples.take(numbers[~held_out]).head(count)
-    key = f"{digest.hexdigest()} {len(calibration)}"
-    return Data(name, digest.hexdigest(), key, calibration, check, check)
+    held_out = numbers[_HELD_OUT - 1 :: _HELD_OUT]
+    if len(held_out) < _FEWEST - 1:
+        held_out = numbers[1 - _FEWEST :]
+    calibration = samples.take(np.setdiff1d(numbers, held_out)).head(count)
+    return Data(
+        name,
+        digest.hexdigest(),
+        f"{digest.hexdigest()} {len(calibration)}",
+        calibration,
+        validation=samples.take(held_out[1::2]),
+        test=samples.take(held_out[::2]),
+    )

@@ -13,10 +13,10 @@ import onnx
 
 from toolkit import __version__
 from toolkit.contract import KEY, Contract
-from toolkit.errors import CheckFailedError, DataError
+from toolkit.errors import CheckFailedError, DataError, ModelError
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.quantization import building
-from toolkit.quantization.checking import Comparison, compare
+from toolkit.quantization.checking import Comparison, compare, has_classes
 from toolkit.quantization.data_check import warnings_about
 from toolkit.quantization.optimizer_check import OptimizerCheck, check_optimizer
 from toolkit.quantization.recipe import Recipe, read_recipe
@@ -123,24 +123,27 @@ def quantize(
             model was trained on, as its contract tells.
         recipe: Name of a built-in recipe (quantize/<name>.toml), or a .toml file.
         samples: Calibration samples, by default as many as the recipe says.
-        seed: Draws the calibration samples.
-        max_drop: Accuracy budget, in percentage points of top-1 on validation samples. If it is
-            exceeded, nothing is written.
+        seed: Draws the calibration samples; 0 or above.
+        max_drop: Accuracy budget, in percentage points of top-1 on validation samples, 0 to 100.
+            If it is exceeded, nothing is written.
         force: Replace a file that is there.
 
     Raises:
         CheckFailedError: The budget is exceeded, or onnxruntime's optimizer changes the answer.
-        ModelError: The model is missing, damaged, quantized already, or has nothing to quantize.
+        ModelError: The model is missing, damaged, quantized already, or has nothing to quantize;
+            or there is a budget and its output holds no classes.
         DataError: The data is missing, unreadable or does not fit the model.
         RecipeError: The recipe is unknown or has an error.
         OutputError: The output cannot be written, or exists and ``force`` is False.
-        ValueError: ``samples`` is below 1, or ``max_drop`` is negative.
+        ValueError: ``samples``, ``seed`` or ``max_drop`` is out of range.
     """
     started = time.perf_counter()
     if samples is not None and samples < 1:
         raise ValueError(f"samples is {samples}, it must be at least 1")
-    if max_drop is not None and max_drop < 0:
-        raise ValueError(f"max_drop is {max_drop}, it cannot be negative")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}, it cannot be negative")
+    if max_drop is not None and not 0 <= max_drop <= 100:  # NaN is refused, too
+        raise ValueError(f"max_drop is {max_drop}, it must be from 0 to 100")
     source = find_model(str(model), ".onnx")
     output = check_output(output, force=force, inputs=[source])
     recipe_name, rules = read_recipe(recipe)
@@ -148,6 +151,14 @@ def quantize(
     contract = float_model.contract
     count = rules.calibration.samples if samples is None else samples
     budget = rules.max_drop if max_drop is None else max_drop
+    if budget is not None and not has_classes(contract.outputs[0]):
+        output_spec = contract.outputs[0]
+        raise ModelError(
+            f"'{source}': an accuracy budget (--max-drop, or max_drop in the recipe) needs class "
+            f"scores, but the output '{output_spec.name}' {list(output_spec.shape)} is of kind "
+            f"'{output_spec.kind}'. Leave out the budget; the output's signal to noise ratio is "
+            "reported in any case."
+        )
     loaded = _data(data, contract, rules, count, seed)
     if budget is not None and (loaded is None or loaded.validation.labels is None):
         raise DataError(
@@ -236,9 +247,15 @@ def _data(
 
 def _require(comparison: Comparison, budget: float, source: Path, recipe: str) -> None:
     drop = comparison.drop
-    if drop is not None and drop > budget:
+    if drop is None:
         raise CheckFailedError(
-            f"'{source}' with the recipe '{recipe}' loses {drop:.2f} points of top-1 on "
+            f"'{source}' with the recipe '{recipe}': no accuracy came of the {comparison.samples} "
+            "validation samples, so that the budget cannot be decided; nothing was written. Leave "
+            "out --max-drop."
+        )
+    if drop > budget:
+        raise CheckFailedError(
+            f"'{source}' with the recipe '{recipe}' loses {drop:.4g} points of top-1 on "
             f"{comparison.samples} validation samples, the budget is {budget:g}; nothing was "
             "written. Try more --samples, a recipe with another calibration method, or keep "
             "layers in float with [nodes] exclude."

@@ -22,6 +22,7 @@ def print_table(
 ) -> None:
     """Print rows as a table on stdout; the columns in ``left`` are aligned left, others right.
 
+    Where the terminal is too narrow, the columns aligned left are folded, never the numbers.
     Cells are taken as they are: brackets in a file name are no markup.
     """
     table = Table(box=None, show_header=header is not None, pad_edge=False)

@@ -69,7 +69,7 @@ def _figure(runs: Sequence[RunResult], chosen: RunResult, model: str, data: str)
             _draw_one(axis, chosen, name)
         else:
             _draw_all(axis, runs, chosen, name)
-        _finish(axis, title)
+        _finish(axis, title, max(len(run.history[name]) for run in runs))
     if single:
         for axis in axes:
             axis.legend(frameon=False, labelcolor=_INK)
@@ -100,28 +100,29 @@ def _draw_all(axis: Any, runs: Sequence[RunResult], chosen: RunResult, name: str
         color = COLORS[index % len(COLORS)]
         style = _DASHES[index // len(COLORS) % len(_DASHES)]
         axis.plot(
-            epochs, _values(run, name), color=color, linestyle=style, linewidth=0.8, alpha=0.6
-        )
+            epochs, _values(run, name), color=color, linestyle=style, linewidth=0.8, alpha=0.6,
+            marker="o", markersize=4, markerfacecolor="none",
+        )  # fmt: skip
         axis.plot(
             epochs, _values(run, f"val_{name}"), color=color, linestyle=style, marker="o",
-            markersize=3, linewidth=2.8 if run is chosen else 1.6,
+            markersize=5, linewidth=2.8 if run is chosen else 1.6,
             label=f"{run.name or 'run'}{'  (chosen)' if run is chosen else ''}",
         )  # fmt: skip
 
 
-def _finish(axis: Any, title: str) -> None:
+def _finish(axis: Any, title: str, epochs: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_title(title, loc="left", fontsize=10, color=_INK)
     axis.set_xlabel("epoch", color=_INK)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlim(0.5, epochs + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.tick_params(colors=_INK, length=0)
     for side, spine in axis.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color("#bbbbbb")
-    axis.margins(x=0.03)
 
 
 def _legend(figure: Any, axis: Any) -> None:
@@ -133,7 +134,7 @@ def _legend(figure: Any, axis: Any) -> None:
         frameon=False,
         labelcolor=_INK,
         fontsize=8,
-        title="thick: validation, thin: training",
+        title="thick, full marks: validation\nthin, open marks: training",
         title_fontsize=8,
         alignment="left",
         ncols=-(-len(labels) // _LEGEND_ROWS),
