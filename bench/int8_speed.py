@@ -1,15 +1,20 @@
 """Float against int8 of the zoo's MNIST CNN, side by side in one process, one core, batch 1.
 
-    python bench/int8_speed.py [MODEL.onnx]
+    python bench/int8_speed.py [--rounds 100] [MODEL.onnx]
 
-Prints p50 of both in microseconds, their ratio, and what onnxruntime's own quantizer gives with
-its defaults (QDQ, per-channel). The files run in a plain onnxruntime session: no session option
-is needed. Quote the ratio; the times are this machine's.
+Prints the time ratio of int8 to float with its 95 % interval, and that of what onnxruntime's own
+quantizer gives with its defaults (QDQ, per-channel). Each round opens every file anew, one at a
+time, and pairs their medians; see bench/README.md. The files run in a plain onnxruntime session:
+no session option but the one core is needed. Quote the ratio; the times are this machine's.
+
+Exit status 3 when int8 is not faster than float.
 """
 
+import argparse
+import itertools
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +23,24 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from toolkit.datasets import load_dataset, sample
+from toolkit.measuring.latency import Call, Open, Timings, measure
+from toolkit.measuring.statistics import compare
 from toolkit.quantization import quantize
 from toolkit.recipes import find_model
 
-ROUNDS, CALLS = 60, 60
+FLOAT, OURS, THEIRS = "float", "int8 (toolkit)", "int8 (onnxruntime's quantizer)"
+MAX_SECONDS = 40
+
+Feed = dict[str, np.ndarray]
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
     """Feeds onnxruntime's own calibration."""
 
-    def __init__(self, name: str, images: np.ndarray) -> None:
-        self._feeds = iter([{name: part} for part in np.array_split(images, 10)])
+    def __init__(self, feeds: list[Feed]) -> None:
+        self._feeds: Iterator[Feed] = iter(feeds)
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
+    def get_next(self) -> Feed | None:
         """Return the next batch, or None behind the last."""
         return next(self._feeds, None)
 
@@ -43,38 +53,56 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def main() -> None:
+def opener(path: Path, feeds: list[Feed]) -> Open:
+    """Return what opens the file; each call runs it on the next picture."""
+
+    def open_model() -> Call:
+        run, pictures = session(path).run, itertools.cycle(feeds)
+        return lambda: run(None, next(pictures))
+
+    return open_model
+
+
+def report(timings: Timings) -> int:
+    """Print p50 and the ratios to float; return the exit status."""
+    times = {name: np.median(timings.latencies_ns(name)) / 1000 for name in timings.blocks}
+    print(f"{FLOAT:32} p50 {times[FLOAT]:7.1f} us   ({timings.rounds} rounds)")
+    ratios = {name: compare(timings.log_ratios(name, FLOAT)) for name in (OURS, THEIRS)}
+    for name, ratio in ratios.items():
+        interval = f"95 % interval {ratio.low:.3f} to {ratio.high:.3f}"
+        print(f"{name:32} p50 {times[name]:7.1f} us   ratio {ratio.value:.3f}, {interval}")
+    if ratios[OURS].verdict == "faster":
+        return 0
+    print(f"int8 is not faster than float: {ratios[OURS].verdict}", file=sys.stderr)
+    return 3
+
+
+def main() -> int:
     """Quantize both ways, time, print."""
-    source = find_model(sys.argv[1] if len(sys.argv) > 1 else "mnist_cnn", ".onnx")
-    data = load_dataset("mnist")
-    images = np.asarray(sample(data.training, 200, 0).images[:])[..., None]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="mnist_cnn")
+    parser.add_argument("--rounds", type=int, default=100)
+    arguments = parser.parse_args()
+    source = find_model(arguments.model, ".onnx")
+    images = np.asarray(sample(load_dataset("mnist").training, 200, 0).images[:])[..., None]
+    name = session(source).get_inputs()[0].name
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = Path(folder) / "ours.onnx", Path(folder) / "theirs.onnx"
         quantize(source, ours, data="mnist")
-        name = session(source).get_inputs()[0].name
         quantize_static(
-            source, theirs, Reader(name, images), per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            source, theirs, Reader([{name: part} for part in np.array_split(images, 10)]),
+            per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
-        sessions = {
-            "float": session(source),
-            "int8 (toolkit)": session(ours),
-            "int8 (onnxruntime's quantizer)": session(theirs),
-        }
-        times: dict[str, list[int]] = {key: [] for key in sessions}
-        order = np.random.default_rng(0)
-        for _ in range(ROUNDS):
-            for key in order.permutation(list(sessions)):
-                for index in range(CALLS):
-                    feed = {name: images[index : index + 1]}
-                    start = time.perf_counter_ns()
-                    sessions[key].run(None, feed)
-                    times[key].append(time.perf_counter_ns() - start)
-    baseline = float(np.median(times["float"]))
-    for key, values in times.items():
-        p50 = float(np.median(values))
-        print(f"{key:32} p50 {p50 / 1000:7.1f} us   ratio {p50 / baseline:.2f}")
+        feeds = [{name: images[index : index + 1]} for index in range(len(images))]
+        files = {FLOAT: source, OURS: ours, THEIRS: theirs}
+        return report(
+            measure(
+                {key: opener(path, feeds) for key, path in files.items()},
+                rounds=arguments.rounds,
+                max_seconds=MAX_SECONDS,
+            )
+        )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from toolkit.cli import COMMANDS, toolkit
+from toolkit.cli import toolkit
 
+_WIDTH = 78  # of `--help` in a terminal of 80 columns
 TARGET = Path(__file__).with_name("cli.md")
 HEAD = """\
 # Command line
@@ -18,35 +19,26 @@ failed (parity, accuracy budget, regression). Results go to stdout, progress to 
 """
 
 
-def help_text(command: click.Command, name: str, parent: click.Context | None = None) -> str:
-    """Return a command's help at a fixed width, so that the terminal does not matter."""
-    context = click.Context(
-        command, info_name=name, parent=parent, terminal_width=80, max_content_width=80
-    )
-    return command.get_help(context)
-
-
-def pages(command: click.Command, name: str, parent: click.Context, mark: str = "##") -> list[str]:
+def page(command: click.Command, name: str, parent: click.Context | None, mark: str) -> list[str]:
     """Return the section of a command, and those of the commands in it."""
-    path = f"{parent.command_path} {name}"
-    sections = [f"{mark} {path}\n\n```\n{help_text(command, name, parent)}\n```\n"]
+    # As the command line itself does it, so that the group's settings hold; the width is fixed,
+    # because COLUMNS or the terminal must not change the page.
+    context = command.make_context(
+        name, [], parent, resilient_parsing=True, terminal_width=_WIDTH, max_content_width=_WIDTH
+    )
+    sections = [f"{mark} {context.command_path}\n\n```\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):
-        context = click.Context(command, info_name=name, parent=parent)
-        for inner, child in command.commands.items():
-            sections += pages(child, inner, context, mark + "#")
+        for inner in command.list_commands(context):
+            child = command.get_command(context, inner)
+            if child is None:
+                raise LookupError(inner)
+            sections += page(child, inner, context, "##" if parent is None else mark + "#")
     return sections
 
 
 def generate() -> str:
     """Return the text of docs/cli.md."""
-    context = click.Context(toolkit, info_name="toolkit")
-    sections = [f"## toolkit\n\n```\n{help_text(toolkit, 'toolkit')}\n```\n"]
-    for name in COMMANDS:
-        command = toolkit.get_command(context, name)
-        if command is None:
-            raise LookupError(name)
-        sections += pages(command, name, context)
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, *page(toolkit, "toolkit", None, "##")])
 
 
 if __name__ == "__main__":

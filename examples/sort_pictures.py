@@ -8,10 +8,11 @@ it reads pictures). The pictures are copied; nothing is moved or overwritten.
 
 import argparse
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ModelError, ToolkitError
 from toolkit.runtime import load
 
 UNSURE = "unsure"
@@ -25,8 +26,16 @@ def sort_pictures(model_path: Path, folder: Path, target: Path, threshold: float
         folder: The pictures; files that are none are skipped.
         target: Gets one folder per label.
         threshold: Least confidence, in [0, 1], for a picture to be sorted.
+
+    Raises:
+        DataError: There is no such folder.
+        ModelError: The model cannot be loaded or does not classify pictures.
     """
+    if not folder.is_dir():
+        raise DataError(f"'{folder}' is no folder; name the one with the pictures.")
     model = load(model_path, threads=1)
+    if model.contract.inputs[0].image is None:
+        raise ModelError(f"'{model_path}' takes no pictures.")
     counts: Counter[str] = Counter()
     for path in sorted(folder.iterdir()):
         try:
@@ -53,7 +62,10 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="where the folders of the labels go")
     parser.add_argument("--threshold", type=float, default=0.8, help="least confidence, 0 to 1")
     options = parser.parse_args()
-    counts = sort_pictures(options.model, options.folder, options.target, options.threshold)
+    try:
+        counts = sort_pictures(options.model, options.folder, options.target, options.threshold)
+    except (ToolkitError, OSError) as error:
+        sys.exit(f"Error: {error}")
     for label, count in sorted(counts.items()):
         print(f"{count} in {options.target / label}")
 

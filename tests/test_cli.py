@@ -71,6 +71,14 @@ def test_cli_page_is_up_to_date():
     )
 
 
+@pytest.mark.parametrize("name", ["", "export", "device setup"])
+def test_cli_page_shows_what_help_shows_in_a_terminal_of_80_columns(monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(*name.split(), "--help").stdout.replace("python -m toolkit", "toolkit")
+    assert f"```\n{shown.rstrip()}\n```" in generate_cli.generate()
+    assert "-h, --help" in shown
+
+
 def test_version():
     assert run("--version").stdout == f"toolkit {__version__}\n"
 
@@ -79,6 +87,16 @@ def test_an_unknown_command_is_wrong_usage():
     done = run("trian")
     assert done.returncode == 2
     assert "trian" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [("evalute", "Did you mean 'evaluate'?"), ("quantise", "Did you mean 'quantize'?"), ("x", "")],
+)
+def test_an_unknown_command_is_told_which_one_is_like_it(typed, hint):
+    result = CliRunner().invoke(toolkit, [typed])
+    assert result.exit_code == 2
+    assert result.stderr.strip().endswith(hint or "No such command 'x'.")
 
 
 def test_an_expected_error_is_one_line_on_stderr_and_exit_1(tmp_path):

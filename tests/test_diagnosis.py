@@ -26,6 +26,22 @@ def test_both_onnxruntime_wheels_are_a_clash_with_its_remedy(monkeypatch):
     assert clash[0].remedy.startswith("pip uninstall -y onnxruntime onnxruntime-gpu && pip install")
 
 
+def test_gpu_providers_have_a_remedy_only_where_a_gpu_is_seen(monkeypatch):
+    remedies = {}
+    for seen in (False, True):
+        monkeypatch.setattr(diagnosis, "_nvidia_gpu", lambda seen=seen: seen)
+        finding = diagnosis._lacking("cuda, tensorrt")
+        assert (finding.status, "NVIDIA GPU" in finding.detail) == ("missing", True)
+        remedies[seen] = finding.remedy
+    assert remedies[False] == ""
+    assert "toolkit[gpu]" in remedies[True]
+
+
+def test_without_a_gpu_the_command_suggests_no_other_onnxruntime(monkeypatch):
+    monkeypatch.setattr(diagnosis, "_nvidia_gpu", lambda: False)
+    assert "uninstall" not in CliRunner().invoke(toolkit, ["doctor"]).stdout
+
+
 def test_without_tensorflow_it_is_missing_but_no_problem(monkeypatch):
     def version(name):
         if name in ("tensorflow", "tf2onnx"):

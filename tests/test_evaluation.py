@@ -11,13 +11,14 @@ from PIL import Image
 
 from toolkit.cli import toolkit
 from toolkit.contract import KEY, Contract, ImageSpec, InputSpec, OutputSpec
-from toolkit.datasets import load_dataset
+from toolkit.datasets import Split, load_dataset
 from toolkit.errors import DataError, ModelError, OutputError
 from toolkit.evaluation import evaluate
 from toolkit.recipes import builtin_dir
+from toolkit.reporting import mistakes
 
 
-def brightness_model(path, classes=3, kind="probabilities", provenance=()):
+def brightness_model(path, classes=3, kind="probabilities", provenance=(), labels=None):
     """A model of [N, 2, 2] uint8 pictures that names class round(mean / 100)."""
     centers = (np.arange(classes) * 100).astype(np.float32)
     nodes = [
@@ -43,7 +44,7 @@ def brightness_model(path, classes=3, kind="probabilities", provenance=()):
     contract = Contract(
         "brightness",
         (InputSpec("image", "uint8", ("batch", 2, 2), ImageSpec("NHW", "grayscale")),),
-        (OutputSpec("scores", "float32", ("batch", classes), kind),),
+        (OutputSpec("scores", "float32", ("batch", classes), kind, labels),),
         provenance=provenance,
     )
     helper.set_model_props(model, {KEY: contract.to_json()})
@@ -102,8 +103,37 @@ def test_mistakes_are_drawn_most_confident_first(model, data, tmp_path):
     with pytest.raises(OutputError, match="exists already"):
         evaluate(model, data=data, errors=picture)
     evaluate(model, data=data, errors=picture, force=True)
-    with pytest.raises(OutputError, match="is what this step reads"):
+    with pytest.raises(OutputError, match=r"must end in \.png"):
         evaluate(model, data=data, errors=model, force=True)
+
+
+def test_a_long_label_leaves_the_probability_whole_and_the_head_names_model_and_data(
+    tmp_path, monkeypatch
+):
+    lines = []
+    monkeypatch.setattr(mistakes, "_line", lambda draw, place, text, *_, **__: lines.append(text))
+    split = Split(np.full((2, 2, 2), 255, np.uint8), np.array([0, 0]))
+    scores = np.array([[0.1, 0.9], [0.8, 0.2]], np.float32)
+    labels = ("a", "a label that is far wider than the tile above it")
+    picture = tmp_path / "e.png"
+    assert mistakes.draw_mistakes(split, scores, labels, picture, model="m", data="d") == 1
+    assert lines[:2] == ["1 of 2 wrong", "m on d"]
+    assert lines[3:] == ["a", labels[1], "90 %"]
+    with Image.open(picture) as image:  # the white picture shows its edge
+        assert image.convert("L").getextrema()[0] < 255
+
+
+def test_the_table_of_word_labels_is_numbered_and_fits_80_columns(tmp_path, monkeypatch):
+    labels = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
+              "Bag", "Ankle boot")  # fmt: skip
+    model = brightness_model(tmp_path / "m.onnx", classes=10, labels=labels)
+    np.savez(tmp_path / "d.npz", x=pictures([0, 100] * 600), y=np.array([0, 1] * 600))
+    result = CliRunner().invoke(toolkit, ["evaluate", str(model), "--data", f"{tmp_path}/d.npz"])
+    assert "1,200 samples" in result.stdout
+    header, first, *_ = result.stdout.split("\n\n")[1].splitlines()
+    assert header.split() == ["label", "count", "right", *map(str, range(10))]
+    assert first.split() == ["0", "T-shirt/top", "600", "100.0", "%", "600", *["·"] * 9]
+    assert len(first.rstrip()) <= 80
 
 
 @pytest.mark.parametrize(

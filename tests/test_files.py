@@ -89,6 +89,13 @@ def test_a_link_stays_and_the_file_behind_it_is_replaced(tmp_path):
     assert (tmp_path / "real.onnx").read_text() == "new"
 
 
+def test_an_output_ends_in_the_suffix_of_its_format(tmp_path):
+    for name in ("model", "model.ort", "model.keras"):
+        with pytest.raises(OutputError, match=r"must end in \.onnx, the format it is in"):
+            check_output(tmp_path / name, suffixes=[".onnx"])
+    check_output(tmp_path / "model.onnx", suffixes=[".onnx"])
+
+
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")

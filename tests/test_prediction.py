@@ -71,11 +71,26 @@ def test_top_names_several_classes_best_first(digit):
 def test_the_command_prints_answers_on_stdout_and_what_it_did_on_stderr(digit):
     result = CliRunner().invoke(toolkit, ["predict", "mnist_cnn", str(digit), "--top", "2"])
     assert result.exit_code == 0, result.output
-    header, row = result.stdout.splitlines()
-    assert header.split() == ["image", "answer", "2."]
-    assert row.split()[1] == "1"
+    header, first, second = result.stdout.splitlines()
+    assert header.split() == ["image", "answer", "confidence"]
+    assert first.split()[:2] == [str(digit), "1"]
+    assert len(second.split()) == 3  # label, confidence, %
     assert "inverted to light on dark" in result.stderr
     assert "inverted" not in result.stdout
+
+
+def test_what_was_done_to_all_pictures_is_said_once(digit, tmp_path):
+    twin = tmp_path / "twin.png"
+    one().save(twin)
+    result = CliRunner().invoke(toolkit, ["predict", "mnist_cnn", str(digit), str(twin)])
+    assert result.stderr.count("\n") == 1
+    assert "one.png" not in result.stderr
+    light = tmp_path / "light.png"
+    one(paper=0, ink=255).save(light)
+    arguments = ["predict", "mnist_cnn", str(digit), str(twin), str(light)]
+    first, second = CliRunner().invoke(toolkit, arguments).stderr.splitlines()
+    assert first.startswith(f"{digit} and 1 more: ")
+    assert second.startswith(f"{light}: ")
 
 
 def test_json_is_one_document_with_the_fields_of_the_schema(digit):

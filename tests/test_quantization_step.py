@@ -353,12 +353,6 @@ def test_a_budget_on_an_output_without_classes_is_refused_before_the_work(
     assert list(tmp_path.iterdir()) == started
 
 
-def test_an_output_of_one_value_per_sample_has_no_classes(model: Path, tmp_path: Path) -> None:
-    changed = with_output(model, shape=("batch",))
-    with pytest.raises(ModelError, match="max-drop"):
-        quantize(changed, tmp_path / "q.onnx", data="no such data", max_drop=1)
-
-
 def test_a_budget_that_cannot_be_decided_is_an_error(
     model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,7 +399,7 @@ def test_a_drop_of_exactly_the_budget_keeps_it(
             quantize(model, output, data=data, max_drop=budget)
 
 
-@pytest.mark.parametrize("count", [1, 4, 10, 14])
+@pytest.mark.parametrize("count", [1, 4, 10, 13])
 def test_a_dataset_that_is_too_small_to_divide_is_one_line(
     model: Path, tmp_path: Path, count: int
 ) -> None:

@@ -449,6 +449,23 @@ def test_the_picture_of_many_runs_and_of_diverged_ones_can_be_drawn(tmp_path):
         assert picture.width > 1000
 
 
+def test_one_epoch_shows_as_a_whole_number_and_every_series_has_marks():
+    from toolkit.training import RunResult
+
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+    runs = [
+        RunResult(f"run={index}", Path("x"), {}, 10, {name: [0.5] for name in names}, 1, 0.5, 0.5,
+                  0.6, False)
+        for index in range(2)
+    ]  # fmt: skip
+    for drawn in (runs, runs[:1]):
+        figure = curves._figure(drawn, runs[0], "cnn", "mnist")
+        for axis in figure.axes:
+            assert axis.get_xlim() == (0.5, 1.5)
+            assert [tick for tick in axis.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+            assert all(line.get_marker() == "o" for line in axis.lines)
+
+
 @pytest.mark.slow
 def test_the_zoo_model_has_99_percent_on_the_test_set_and_225_034_parameters():
     import keras

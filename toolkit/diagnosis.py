@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import platform
+import shutil
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from toolkit import __version__
@@ -136,18 +138,10 @@ def _providers() -> list[Finding]:
             )
         ]
     model = _identity_model()
+    available = set(onnxruntime.get_available_providers())
     findings = []
     for provider, name in PROVIDERS.items():
-        if provider not in onnxruntime.get_available_providers():
-            findings.append(
-                Finding(
-                    "provider",
-                    name,
-                    "missing",
-                    "not in this build of onnxruntime",
-                    "pip uninstall -y onnxruntime && pip install 'toolkit[gpu]' (NVIDIA GPU)",
-                )
-            )
+        if provider not in available:
             continue
         try:
             create_session(model, provider=name)
@@ -155,7 +149,29 @@ def _providers() -> list[Finding]:
             findings.append(Finding("provider", name, "missing", str(error)))
         else:
             findings.append(Finding("provider", name, "ok", "a session runs on it"))
+    lacking = [name for provider, name in PROVIDERS.items() if provider not in available]
+    if lacking:
+        findings.append(_lacking(", ".join(lacking)))
     return findings
+
+
+def _lacking(names: str) -> Finding:
+    """Say that providers are not in this onnxruntime; where there is no GPU, nothing is amiss."""
+    if not _nvidia_gpu():
+        detail = "not in this build of onnxruntime; no NVIDIA GPU is seen that would need it"
+        return Finding("provider", names, "missing", detail)
+    return Finding(
+        "provider",
+        names,
+        "missing",
+        "not in this build of onnxruntime, and an NVIDIA GPU is seen",
+        "pip uninstall -y onnxruntime && pip install 'toolkit[gpu]'",
+    )
+
+
+def _nvidia_gpu() -> bool:
+    """Return whether NVIDIA's driver shows itself: in the kernel, or by its tool."""
+    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
 
 
 def _identity_model() -> bytes:

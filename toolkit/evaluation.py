@@ -109,7 +109,11 @@ def evaluate(
         OutputError: The picture cannot be written.
     """
     path = find_model(str(model), ".onnx", *KERAS_SUFFIXES)
-    picture = None if errors is None else check_output(errors, force=force, inputs=[path])
+    picture = (
+        None
+        if errors is None
+        else check_output(errors, force=force, inputs=[path], suffixes=[".png"])
+    )
     loaded = None if path.suffix in KERAS_SUFFIXES else load(path, provider=provider)
     contract = _keras_contract(path) if loaded is None else loaded.contract
     name = data or (contract.training_data if contract is not None else None)
@@ -135,7 +139,7 @@ def evaluate(
     if picture is not None:
         from toolkit.reporting.mistakes import draw_mistakes
 
-        draw_mistakes(split, probabilities, labels, picture)
+        draw_mistakes(split, probabilities, labels, picture, model=path.name, data=dataset.name)
     right = int(np.trace(confusion))
     return EvaluateResult(
         path=str(path),

@@ -4,14 +4,18 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from toolkit.errors import DataError, OutputError
 
 
 def check_output(
-    path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = ()
+    path: str | Path,
+    *,
+    force: bool = False,
+    inputs: Iterable[str | Path] = (),
+    suffixes: Sequence[str] = (),
 ) -> Path:
     """Return the path after checking that a file can be written there; nothing is created.
 
@@ -19,14 +23,18 @@ def check_output(
         path: The file to write.
         force: Whether a file that is there may be replaced.
         inputs: Files that the step reads; none of them is ever replaced.
+        suffixes: What the name may end in, such as ".onnx"; without any, the name is free.
 
     Raises:
         OutputError: The folder is missing or not writable, the path is a directory, a device or
-            one of the inputs, or a file is there already and ``force`` is False.
+            one of the inputs, its suffix is another one, or a file is there already and
+            ``force`` is False.
     """
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"'{path}' is a directory; name a file to write.")
+    if suffixes and path.suffix not in suffixes:
+        raise OutputError(f"'{path}' must end in {' or '.join(suffixes)}, the format it is in.")
     if not path.parent.is_dir():
         raise OutputError(f"'{path}': the folder '{path.parent}' does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):

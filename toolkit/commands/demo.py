@@ -42,13 +42,14 @@ def demo(output: Path, full: bool, force: bool, as_json: bool) -> None:
         size_kb = [quantized[key] / 1000 for key in ("source_size_bytes", "size_bytes")]
         drop, agreement = quantized["accuracy"]["drop"], 100 * quantized["agreement"]
         cost = f"drop {drop:.2f} points, agreement {agreement:.2f} %"
-        ratio = f"{comparison['latency_ratio']:.2f} of float's time [{low:.2f}, {high:.2f}]"
+        ratio = f"{comparison['latency_ratio']:.3f} of float's time [{low:.3f}, {high:.3f}]"
         print_pairs(
             [
                 ("train", right),
                 ("export", f"{exported['nodes']} nodes; {parity}"),
-                ("quantize", f"{size_kb[0]:.0f} kB to {size_kb[1]:.0f} kB; {cost}"),
+                ("quantize", f"{size_kb[0]:,.1f} kB to {size_kb[1]:,.1f} kB; {cost}"),
                 ("bench", f"int8 takes {ratio}: {comparison['verdict']}"),
+                ("mistakes", result.steps["evaluate"]["errors"]),
                 ("report", result.report),
             ],
             title=f"The whole chain in {result.seconds:.0f} seconds",

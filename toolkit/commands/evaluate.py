@@ -70,7 +70,7 @@ def _show(result: "EvaluateResult") -> None:
             )
         ]
         click.echo()
-        print_table(rows, ["label", "samples", "right", *map(str, range(len(result.labels)))])
+        print_table(rows, ["label", "count", "right", *map(str, range(len(result.labels)))])
     else:
         ranked = sorted(
             (entry for entry in result.per_class if entry.accuracy is not None),
@@ -82,7 +82,7 @@ def _show(result: "EvaluateResult") -> None:
                 [entry.label, f"{entry.samples:,}", f"{100 * (entry.accuracy or 0):.1f} %"]
                 for entry in ranked[:_WIDEST]
             ],
-            ["weakest classes", "samples", "right"],
+            ["weakest classes", "count", "right"],
         )
     if result.errors:
         click.echo(f"\nmistakes drawn in {result.errors}")

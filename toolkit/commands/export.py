@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     if value == "dynamic":
         return value
-    try:
-        return int(value)
-    except ValueError:
-        raise click.BadParameter(f"'{value}' is neither 'dynamic' nor a number.") from None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"'{value}' is neither 'dynamic' nor a number of at least 1.")
+    return int(value)
 
 
 @click.command()
@@ -37,8 +36,8 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 )
 @click.option(
     "--opset",
-    type=int,
-    help="ONNX opset, 11 to 18.  [default: 17, or what the runtime reads]",
+    type=click.IntRange(11, 18),
+    help="ONNX opset.  [default: 17, or what the runtime reads]",
 )
 @click.option(
     "--batch",
@@ -57,7 +56,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 @data_option()
 @click.option(
     "--timeout-s",
-    type=float,
+    type=click.FloatRange(min=0, min_open=True),
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
@@ -83,7 +82,7 @@ def _show(result: "ExportResult") -> None:
 
     parity = result.parity
     worst = parity.worst
-    real = f"{parity.real} samples of {result.data} and " if parity.real else ""
+    real = f"{parity.real:,} samples of {result.data} and " if parity.real else ""
     figures = f"{worst.max_rel_diff:.1e} relative, {worst.max_abs_diff:.1e} absolute"
     batches = ", ".join(map(str, parity.batches))
     pairs = [("input", _tensor(spec)) for spec in result.contract.inputs]
@@ -92,7 +91,7 @@ def _show(result: "ExportResult") -> None:
         ("graph", f"{result.nodes} nodes, opset {result.opset}, IR {result.ir_version}"),
         ("size", f"{result.size_bytes:,} bytes"),
         ("parity", f"{figures} (limit {parity.limit:g})"),
-        ("on", f"{real}{parity.random} random ones, in batches of {batches}"),
+        ("on", f"{real}{parity.random:,} random ones, in batches of {batches}"),
         ("in", f"{parity.runtime}, with all optimizations and with none"),
     ]
     if result.runtime is not None:

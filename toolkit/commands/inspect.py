@@ -124,6 +124,8 @@ def _check(entry: dict[str, Any]) -> tuple[str, str]:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

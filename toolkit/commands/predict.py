@@ -1,5 +1,7 @@
 """`toolkit predict`."""
 
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,13 +65,28 @@ def _show(result: "PredictResult") -> None:
 
     if not result.predictions:
         return
+    shares = [
+        [(label, f"{100 * confidence:.1f} %") for label, confidence in prediction.top]
+        for prediction in result.predictions
+    ]
+    labels = ["answer", *(label for share in shares for label, _ in share)]
+    taken = max(map(len, labels)) + len("  confidence  ")
+    room = max(_NAME, shutil.get_terminal_size().columns - taken) if sys.stdout.isatty() else None
     # One line for each candidate: the picture is named on the first.
     rows = [
-        ["" if place else prediction.file, label, f"{100 * confidence:.1f} %"]
-        for prediction in result.predictions
-        for place, (label, confidence) in enumerate(prediction.top)
+        ["" if place else _ending(prediction.file, room), *answer]
+        for prediction, share in zip(result.predictions, shares, strict=True)
+        for place, answer in enumerate(share)
     ]
     print_table(rows, ["image", "answer", "confidence"], left=(0, 1))
+
+
+def _ending(name: str, room: int | None) -> str:
+    """Return a file name, or the end of one that a terminal has no room for: the end tells."""
+    return name if room is None or len(name) <= room else f"…{name[1 - room :]}"
+
+
+_NAME = 16  # characters of a file name that are always shown
 
 
 def _preparations(result: "PredictResult") -> list[str]:
@@ -83,6 +100,8 @@ def _preparations(result: "PredictResult") -> list[str]:
         if len(names) == len(result.predictions):
             whose = ""
         else:
-            whose = f"{names[0]}: " if len(names) == 1 else f"{names[0]} and {len(names) - 1} more: "
+            whose = (
+                f"{names[0]}: " if len(names) == 1 else f"{names[0]} and {len(names) - 1} more: "
+            )
         lines.append(f"{whose}{', '.join(steps)}")
     return lines

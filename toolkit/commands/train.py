@@ -15,16 +15,25 @@ if TYPE_CHECKING:
 Read = Callable[[click.Context, click.Parameter, str | None], list[Any] | None]
 
 
-def _several(kind: Callable[[str], Any], form: str) -> Read:
-    """Return a callback that reads one value or several, separated by commas."""
+def _several(
+    kind: Callable[[str], Any], form: str, within: click.IntRange | click.FloatRange | None = None
+) -> Read:
+    """Return a callback that reads one value or several, separated by commas.
+
+    Args:
+        kind: Reads one of them.
+        form: How one of them is written, for the message.
+        within: The range that each must be in.
+    """
 
     def read(ctx: click.Context, param: click.Parameter, text: str | None) -> list[Any] | None:
         if text is None:
             return None
         try:
-            return [kind(part.strip()) for part in text.split(",")]
+            values = [kind(part.strip()) for part in text.split(",")]
         except ValueError as error:
             raise click.BadParameter(f"{text!r} is not of the form {form}[,{form}...].") from error
+        return values if within is None else [within.convert(value, param, ctx) for value in values]
 
     return read
 
@@ -48,10 +57,16 @@ def _assignments(
 @output_option("The .keras file to write; its history and curves are written beside it.")
 @data_option()
 @click.option(
-    "--epochs", callback=_several(int, "N"), metavar="N,...", help="Passes over the data."
+    "--epochs",
+    callback=_several(int, "N", click.IntRange(min=1)),
+    metavar="N,...",
+    help="Passes over the data.",
 )
 @click.option(
-    "--batch-size", callback=_several(int, "N"), metavar="N,...", help="Samples per step."
+    "--batch-size",
+    callback=_several(int, "N", click.IntRange(min=1)),
+    metavar="N,...",
+    help="Samples per step.",
 )
 @click.option(
     "--optimizer",
@@ -61,7 +76,7 @@ def _assignments(
 )
 @click.option(
     "--learning-rate",
-    callback=_several(float, "X"),
+    callback=_several(float, "X", click.FloatRange(min=0, min_open=True)),
     metavar="X,...",
     help="Step size.",
 )
@@ -75,7 +90,7 @@ def _assignments(
 )
 @click.option(
     "--seed",
-    callback=_several(int, "N"),
+    callback=_several(int, "N", click.IntRange(min=0)),
     metavar="N,...",
     help="First weights, sample order.",
 )

@@ -66,7 +66,7 @@ def verify(
                     entry.rule,
                     f"{entry.max_abs_diff:.1e}" if entry.max_abs_diff else "0",
                     f"{entry.allowed:.1e}" if entry.allowed else "0",
-                    f"{entry.class_changes} of {entry.samples}",
+                    f"{entry.class_changes:,} of {entry.samples:,}",
                     "same" if entry.passed else "DIFFERS",
                 ]
                 for entry in result.checks

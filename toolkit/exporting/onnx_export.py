@@ -137,7 +137,7 @@ def export(
         raise RecipeError(f"--batch {batch} is not positive; give a size, or 'dynamic'.")
     source = find_model(str(model), ".keras", ".h5")
     kind = check_source(source)
-    output = check_output(output, force=force, inputs=[source])
+    output = check_output(output, force=force, inputs=[source], suffixes=[".onnx"])
     child.require_tensorflow()
     known = read_contract(source, kind)
     dataset, images = _images(data, known)

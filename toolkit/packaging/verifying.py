@@ -90,7 +90,7 @@ def verify_package(folder: str | Path) -> PackageCheck:
     for check in checks:
         if not check.passed:
             raise CheckFailedError(
-                f"'{folder}': {check.samples - check.met} of {check.samples} golden samples give "
+                f"'{folder}': {check.samples - check.met} of {check.samples:,} golden samples give "
                 f"other answers in {check.way}: off by {check.worst:.3g}, allowed are "
                 f"{check.tolerance:.3g}."
             )

@@ -140,7 +140,7 @@ def _remembered(document: dict[str, Any] | None, wanted: list[str]) -> Ranges | 
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     plausible = all(-math.inf < low <= high < math.inf for low, high in ranges.values())
-    if set(ranges) != set(wanted) or not plausible or not 0 <= found.growth <= 1:
+    if set(ranges) != set(wanted) or not plausible or not 0 <= found.growth < math.inf:
         return None
     return found
 

@@ -149,7 +149,7 @@ def _from_dataset(dataset: Dataset, contract: Contract, count: int, seed: int) -
         raise DataError(
             f"'{dataset.name}' has too few samples: {counts[0]} are left to calibrate with, "
             f"{counts[1]} to validate and {counts[2]} to test, and none may be used twice. Give at "
-            "least 12 training samples and a test sample, or 15 in one set."
+            "least 12 training samples and a test sample, or 14 in one set."
         )
     spec = contract.inputs[0]
 
@@ -253,8 +253,8 @@ def _held_out(
     if len(samples) < _FEWEST:
         plural = "s" if len(samples) > 1 else ""
         raise DataError(
-            f"'{name}' has {len(samples)} sample{plural}; give at least {_FEWEST}: one to calibrate "
-            "with, one to validate and one to test."
+            f"'{name}' has {len(samples)} sample{plural}; give at least {_FEWEST}: one to "
+            "calibrate with, one to validate and one to test."
         )
     numbers = np.arange(len(samples))
     held_out = numbers[_HELD_OUT - 1 :: _HELD_OUT]

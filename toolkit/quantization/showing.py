@@ -7,7 +7,7 @@ from toolkit.reporting.terminal import note, print_pairs
 def show(result: QuantizeResult) -> None:
     """Print the result as a short table, and its warnings on stderr."""
     before, after = result.source_size_bytes, result.size_bytes
-    size = f"{before / 1000:.1f} kB to {after / 1000:.1f} kB  ({100 * after / before:.1f} %)"
+    size = f"{before / 1000:,.1f} kB to {after / 1000:,.1f} kB  ({100 * after / before:.1f} %)"
     written = f"{result.path}  (recipe {result.recipe}, {result.seconds:.1f} s)"
     pairs = [("written", written), ("size", size), *_accuracy(result)]
     if result.optimizer is not None:
@@ -16,7 +16,7 @@ def show(result: QuantizeResult) -> None:
     if result.ranges_grew is not None:
         grew = f"{100 * result.ranges_grew:.1f} %"
         settled = f"ranges changed by {grew} at most over the last quarter"
-        pairs.append(("calibration", f"{result.samples} training samples; {settled}"))
+        pairs.append(("calibration", f"{result.samples:,} training samples; {settled}"))
     counts = f"{len(result.int8_nodes)} in int8, {len(result.float_nodes)} in float"
     pairs.append(("nodes", counts))
     pairs.extend(("in float", f"{name}: {reason}") for name, reason in result.reasons.items())

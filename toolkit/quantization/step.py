@@ -145,7 +145,7 @@ def quantize(
     if max_drop is not None and not 0 <= max_drop <= 100:  # NaN is refused, too
         raise ValueError(f"max_drop is {max_drop}, it must be from 0 to 100")
     source = find_model(str(model), ".onnx")
-    output = check_output(output, force=force, inputs=[source])
+    output = check_output(output, force=force, inputs=[source], suffixes=[".onnx"])
     recipe_name, rules = read_recipe(recipe)
     float_model = load(source, provider="cpu")
     contract = float_model.contract
@@ -249,14 +249,14 @@ def _require(comparison: Comparison, budget: float, source: Path, recipe: str) -
     drop = comparison.drop
     if drop is None:
         raise CheckFailedError(
-            f"'{source}' with the recipe '{recipe}': no accuracy came of the {comparison.samples} "
-            "validation samples, so that the budget cannot be decided; nothing was written. Leave "
-            "out --max-drop."
+            f"'{source}' with the recipe '{recipe}': no accuracy came of the "
+            f"{comparison.samples:,} validation samples, so that the budget cannot be decided; "
+            "nothing was written. Leave out --max-drop."
         )
     if drop > budget:
         raise CheckFailedError(
             f"'{source}' with the recipe '{recipe}' loses {drop:.4g} points of top-1 on "
-            f"{comparison.samples} validation samples, the budget is {budget:g}; nothing was "
+            f"{comparison.samples:,} validation samples, the budget is {budget:g}; nothing was "
             "written. Try more --samples, a recipe with another calibration method, or keep "
             "layers in float with [nodes] exclude."
         )

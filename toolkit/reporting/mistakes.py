@@ -15,10 +15,11 @@ from toolkit.measuring.accuracy import predicted_classes
 SHOWN = 60
 _COLUMNS = 10
 _TILE = 112
-_CAPTION = 46
+_CAPTION = 66
 _GAP = 12
-_HEAD = 76
+_HEAD = 92
 _INK, _FAINT, _WRONG, _PAPER = "#1b1f24", "#656d76", "#b3261e", "#ffffff"
+_FRAME = "#c4c9cf"  # shows where a white picture ends
 
 
 def draw_mistakes(
@@ -26,6 +27,9 @@ def draw_mistakes(
     probabilities: npt.NDArray[np.float32],
     labels: tuple[str, ...],
     path: Path,
+    *,
+    model: str,
+    data: str,
 ) -> int:
     """Write a PNG of the samples that are classified wrongly; return how many are shown.
 
@@ -34,6 +38,8 @@ def draw_mistakes(
         probabilities: [N, classes].
         labels: Names of the classes.
         path: The PNG.
+        model: Name of the model, for the head.
+        data: Name of the data, for the head.
 
     Raises:
         DataError: The samples are no pictures.
@@ -44,7 +50,7 @@ def draw_mistakes(
     wrong = np.flatnonzero(predicted != split.labels)
     order = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
     shown = order[:SHOWN]
-    title = f"{len(wrong)} of {len(split)} wrong"
+    title = f"{len(wrong):,} of {len(split):,} wrong"
     if len(wrong) > len(shown):
         title += f", the {len(shown)} most confident shown"
     columns = min(_COLUMNS, max(4, len(shown)))
@@ -58,29 +64,41 @@ def draw_mistakes(
         _PAPER,
     )
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, 12), title, fill=_INK, font=_font(24))
-    draw.text(
-        (_GAP, 46), "true label, then the model's answer and its probability",
-        fill=_FAINT, font=_font(15),
-    )  # fmt: skip
+    room = sheet.width - 2 * _GAP
+    _line(draw, (_GAP, 10), title, _INK, size=24, width=room)
+    _line(draw, (_GAP, 40), f"{model} on {data}", _INK, size=16, width=room)
+    legend = "true label, then the model's answer and its probability"
+    _line(draw, (_GAP, 62), legend, _FAINT, size=15, width=room)
     for place, index in enumerate(shown):
         left = _GAP + (place % columns) * (_TILE + _GAP)
         top = _HEAD + (place // columns) * (_TILE + _CAPTION + _GAP)
         tile = _tile(split.images[index : index + 1][0])
-        sheet.paste(tile, (left + (_TILE - tile.width) // 2, top + (_TILE - tile.height) // 2))
+        x, y = left + (_TILE - tile.width) // 2, top + (_TILE - tile.height) // 2
+        sheet.paste(tile, (x, y))
+        draw.rectangle((x - 1, y - 1, x + tile.width, y + tile.height), outline=_FRAME)
         truth, answer = labels[split.labels[index]], labels[predicted[index]]
         confidence = f"{100 * probabilities[index, predicted[index]]:.0f} %"
-        _caption(draw, (left, top + _TILE + 3), truth, _INK)
-        _caption(draw, (left, top + _TILE + 22), f"{answer}  {confidence}", _WRONG)
+        lines = ((truth, _INK), (answer, _WRONG), (confidence, _WRONG))
+        for number, (text, ink) in enumerate(lines):
+            place_of_line = (left, top + _TILE + 3 + 19 * number)
+            _line(draw, place_of_line, text, ink, size=16, width=_TILE)
     with whole_file(path) as temporary:
         sheet.save(temporary, format="PNG")
     return len(shown)
 
 
-def _caption(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, ink: str) -> None:
-    """Write one line, cut to the width of a tile."""
-    font = _font(16)
-    while len(text) > 1 and draw.textlength(text, font=font) > _TILE:
+def _line(
+    draw: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    ink: str,
+    *,
+    size: int,
+    width: int,
+) -> None:
+    """Write one line, cut to a width in pixels."""
+    font = _font(size)
+    while len(text) > 1 and draw.textlength(text, font=font) > width:
         text = text.rstrip("…")[:-1] + "…"
     draw.text(place, text, fill=ink, font=font)
 

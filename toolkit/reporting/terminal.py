@@ -1,8 +1,10 @@
 """Tables on stdout, progress on stderr."""
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -11,6 +13,10 @@ from rich.text import Text
 from toolkit.reporting.text import printable
 
 Advance = Callable[..., None]
+
+_PIPED = 200  # columns when the reader is no terminal
+_GAP = 2  # blanks between two columns
+_WORD = 12  # columns that words keep, however narrow the terminal is
 
 
 def print_table(
@@ -25,18 +31,32 @@ def print_table(
     Where the terminal is too narrow, the columns aligned left are folded, never the numbers.
     Cells are taken as they are: brackets in a file name are no markup.
     """
-    table = Table(box=None, show_header=header is not None, pad_edge=False)
-    for index in range(max(map(len, rows), default=len(header or ()))):
-        name = header[index] if header else ""
-        table.add_column(
-            Text(printable(name)), justify="left" if index in left else "right", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
     # Piped output is not cut to a terminal's width.
     console = Console(highlight=False, soft_wrap=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=200)
+        console = Console(highlight=False, width=_PIPED)
+    count = max(map(len, rows), default=len(header or ()))
+    names = list(header) if header else [""] * count
+    cells = [max((cell_len(row[at]) for row in rows if at < len(row)), default=0)
+             for at in range(count)]  # fmt: skip
+    widest = [max(cell, cell_len(name)) for cell, name in zip(cells, names, strict=True)]
+    if sum(widest) + _GAP * (count - 1) > console.width:
+        for at in set(range(count)) - set(left):
+            widest[at] = max(cells[at], *map(cell_len, names[at].split() or [""]))
+            names[at] = "\n".join(textwrap.wrap(names[at], widest[at]))
+        # A terminal that is too narrow for the numbers alone breaks the lines; none is cut.
+        least = [min(width, _WORD) if at in left else width for at, width in enumerate(widest)]
+        console = Console(
+            highlight=False, width=max(console.width, sum(least) + _GAP * (count - 1))
+        )
+    table = Table(box=None, show_header=header is not None, pad_edge=False)
+    for at, name in enumerate(names):
+        words = at in left
+        table.add_column(
+            Text(name), justify="left" if words else "right", overflow="fold", no_wrap=not words
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
     if title:
         console.print(Text(title, style="bold"))
     console.print(table)

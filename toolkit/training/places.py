@@ -71,10 +71,8 @@ def check_places(output: Path, *, force: bool) -> Places:
     Raises:
         OutputError: One of them cannot be written, or is there and ``force`` is False.
     """
-    if output.suffix != ".keras":
-        raise OutputError(f"'{output}' must end in .keras, the format that Keras writes.")
     return Places(
-        model=check_output(output, force=force),
+        model=check_output(output, force=force, suffixes=[".keras"]),
         history=check_output(_beside(output, ".history.json"), force=force),
         curves=check_output(_beside(output, ".curves.png"), force=force),
         others=output.with_suffix(".sweep"),
