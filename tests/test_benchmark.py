@@ -188,7 +188,7 @@ def test_options_out_of_range_are_the_callers_mistake(options, match, folder):
 def test_outputs_are_checked_before_anything_is_measured(folder, tmp_path, monkeypatch):
     there = tmp_path / "there.json"
     there.write_text("kept")
-    monkeypatch.setattr("toolkit.benchmark.run.find_models", None)
+    monkeypatch.setattr("toolkit.benchmark.run.open_models", None)
     with pytest.raises(OutputError, match="--force"):
         bench(folder / "plain.onnx", json=there, **QUICK)
     with pytest.raises(OutputError, match="does not exist"):

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import generate_cli
 import pytest
 from click.testing import CliRunner
 
@@ -66,16 +65,17 @@ def test_every_command_has_help_for_itself_and_for_each_option(name):
 
 
 def test_cli_page_is_up_to_date():
-    assert generate_cli.TARGET.read_text(encoding="utf-8") == generate_cli.generate(), (
-        "run `make docs`"
-    )
+    # A process of its own: click keeps the help option of a command's first context, and other
+    # tests here call commands without their group.
+    check = [sys.executable, ROOT / "docs" / "generate_cli.py", "--check"]
+    assert subprocess.run(check, check=False, timeout=60).returncode == 0, "run `make docs`"
 
 
 @pytest.mark.parametrize("name", ["", "export", "device setup"])
 def test_cli_page_shows_what_help_shows_in_a_terminal_of_80_columns(monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "80")
     shown = run(*name.split(), "--help").stdout.replace("python -m toolkit", "toolkit")
-    assert f"```\n{shown.rstrip()}\n```" in generate_cli.generate()
+    assert f"```\n{shown.rstrip()}\n```" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert "-h, --help" in shown
 
 

@@ -249,7 +249,7 @@ def test_an_interrupt_leaves_nothing_behind(folder, source, tmp_path):
         ({"output": "taken.onnx"}, OutputError, "exists already"),
         ({"output": "."}, OutputError, "is a directory"),
         ({"output": "nowhere/x.onnx"}, OutputError, "does not exist"),
-        ({"output": "m.keras", "force": True}, OutputError, "is the model itself"),
+        ({"output": "m.keras", "force": True}, OutputError, r"must end in \.onnx"),
         ({"data": "nist"}, DataError, r"Did you mean 'mnist'\?"),
         ({"model": "nowhere.keras"}, ModelError, "does not exist"),
         ({"model": "mnist_cn"}, ModelError, r"Did you mean 'mnist_cnn'\?"),

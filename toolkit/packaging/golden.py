@@ -67,9 +67,9 @@ def golden_inputs(
             f"The data '{data}' has one array of samples, the model has {len(tensors)} inputs. "
             "Leave out --data: the golden samples are random then."
         )
-    from toolkit.datasets import load_dataset
+    from toolkit.datasets import evaluation_split, load_dataset
 
-    split = load_dataset(data, contract).test
+    split, _ = evaluation_split(load_dataset(data, contract), contract)
     if split.labels is None:
         picked = np.arange(min(RUNS, len(split)))
     else:
