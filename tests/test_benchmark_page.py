@@ -156,6 +156,10 @@ def test_names_from_files_are_escaped():
     assert "<script" not in text
     assert 'alert("x")' not in text
     Reader(text)
+    hidden = "a\x1b[31m\u202eb"
+    text = page.render(outcome([variant(hidden), variant("b")], [comparison(hidden, "b")]))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
 
 
 def test_the_page_is_readable_in_both_themes_on_paper_and_on_a_phone():

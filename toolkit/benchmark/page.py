@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.benchmark.axes import Axis, around, microseconds, round_microseconds
 from toolkit.benchmark.result import BenchResult, Comparison, Variant
 from toolkit.benchmark.summary import SIGNIFICANT, headline, percent, sentences
+from toolkit.reporting.text import printable
 
 _COLORS = 8
 _TEMPLATE = "page.html.jinja"
@@ -114,6 +115,7 @@ def render(result: BenchResult) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -121,6 +123,11 @@ def render(result: BenchResult) -> str:
     environment.filters["microseconds"] = microseconds
     environment.filters["percent"] = percent
     return environment.get_template(_TEMPLATE).render(_content(result))
+
+
+def _visible(value: object) -> object:
+    """Replace control characters in text that comes from a file; markup stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _content(result: BenchResult) -> dict[str, Any]:
