@@ -1,4 +1,6 @@
 # `make demo` and `make test` need Python 3.11 (or 3.12, 3.13) and pip; they set up .venv once.
+# A file's tests stay together and in order: they share what its fixtures made.
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,10 +15,10 @@ test: $(STAMP)  ## lint, types and every test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(PYTEST)
 
 quick: $(STAMP)  ## the tests that take under two minutes
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+	$(PYTEST) -m "not slow"
 
 docs: $(STAMP)  ## write docs/cli.md from the commands' --help
 	$(BIN)/python docs/generate_cli.py

@@ -10,7 +10,7 @@ from toolkit.errors import ToolkitError
 REQUIRED = "TOOLKIT_REQUIRE_EMULATION"
 
 # One worker runs them all: together they would slow each other down.
-on_emulated_cpus = [pytest.mark.slow, pytest.mark.xdist_group("emulated")]
+on_emulated_cpus = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="session")

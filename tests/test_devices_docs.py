@@ -31,7 +31,6 @@ def test_the_page_shows_the_chain_in_order():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("emulated")
 def test_every_command_of_the_page_does_what_it_says(server, emulation, tmp_path):
     there = tmp_path / "there"
     # The board has a Python without packages: `device setup` installs them.

@@ -194,7 +194,6 @@ def open_device_kernels(cpu):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("emulated")
 def test_setting_up_twice_does_nothing(emulation):
     result = CliRunner().invoke(command, ["device", "setup", "emulated"])
     assert result.exit_code == 0
@@ -203,7 +202,6 @@ def test_setting_up_twice_does_nothing(emulation):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("emulated")
 def test_times_under_emulation_are_refused(emulation):
     device = EmulatedDevice("cortex-a53")
     with pytest.raises(DeviceError, match="its times say nothing about that CPU"):

@@ -199,7 +199,6 @@ def test_times_come_back_with_heat_and_clock(server, there, model):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("emulated")
 def test_an_arm_board_is_a_device_like_any_other(server, there, model, emulation, tmp_path):
     python = tmp_path / "python-arm"
     server.python(

@@ -146,7 +146,6 @@ def node_modules(packaged):
 MODELS = ["digits.int8", "colours", "sensor", "pair", "nasty"]
 
 
-@pytest.mark.xdist_group("package_c")
 @pytest.mark.parametrize("target", ["c", "cpp"])
 class TestNative:
     def test_readme_commands_build_run_and_agree(self, packaged, runtime, target):
@@ -208,7 +207,6 @@ class TestNative:
         run(folder, "build/check", "model.onnx", str(tmp_path), expected=1)
 
 
-@pytest.mark.xdist_group("package_c")
 @pytest.mark.parametrize("target", ["c", "cpp"])
 def test_cross_compiled_for_arm_and_run_under_qemu(packaged, runtime, target):
     needs("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++")
@@ -233,7 +231,6 @@ def test_cross_compiled_for_arm_and_run_under_qemu(packaged, runtime, target):
         assert AGREE.search(run(folder, *qemu, "build-arm/check"))
 
 
-@pytest.mark.xdist_group("package_node")
 class TestNode:
     @pytest.mark.parametrize("name", MODELS)
     def test_readme_commands_run_and_agree(self, packaged, node_modules, name):
@@ -266,7 +263,6 @@ class TestNode:
         assert len(message.splitlines()) == 1
 
 
-@pytest.mark.xdist_group("package_node")
 class TestPython:
     def test_readme_commands_run_and_agree_in_an_environment_of_their_own(self, packaged):
         folder = packaged("digits.int8", "python")

@@ -21,7 +21,7 @@ ELSEWHERE = {
     ".venv/bin/pytest": "make test",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("readme"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def commands() -> list[tuple[str, str]]:
