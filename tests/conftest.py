@@ -27,20 +27,3 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(own))
         yield own
-
-
-# The files that take longest go first, so that no worker is left alone with one at the end.
-LONGEST = (
-    "test_readme",
-    "test_package_programs",
-    "test_devices_emulated",
-    "test_packaging",
-    "test_training",
-)
-
-
-def pytest_collection_modifyitems(items):
-    def rank(item):
-        return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
-
-    items.sort(key=rank)
