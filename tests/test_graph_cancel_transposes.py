@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random, run
 
-from toolkit.graph.cancel_transposes import cancel_transposes
+from toolkit.graph.passes.cancel_transposes import cancel_transposes
 
 LAST = "Transpose<perm = [0, 2, 3, 1]>"
 FIRST = "Transpose<perm = [0, 3, 1, 2]>"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random
 
-from toolkit.graph.fold_batch_norm import fold_batch_norm
+from toolkit.graph.passes.fold_batch_norm import fold_batch_norm
 
 CONV = {"w": random(4, 3, 3, 3), "b": random(4, seed=1)}
 CHANNELS = {"s": random(1, 4, 1, 1, seed=2), "t": random(1, 4, 1, 1, seed=3)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random
 
-from toolkit.graph.fold_scale import fold_scale
+from toolkit.graph.passes.fold_scale import fold_scale
 
 CONV = {"w": random(4, 3, 3, 3), "b": random(4, seed=1), "s": np.float32(1 / 255)}
 IMAGE = "(uint8[N,3,8,8] x) => (float[N,4,8,8] y)"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random
 
-from toolkit.graph.fold_transpose import fold_transpose
+from toolkit.graph.passes.fold_transpose import fold_transpose
 
 HEAD = "(float[N,4,5,3] x) => (float[N,6] y)"
 FLAT = {"t": ints(-1, 60), "w": random(60, 6)}

@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 from graph_models import build, check, operators, run
 
-from toolkit.graph.fuse_gelu import fuse_gelu
+from toolkit.graph.passes.fuse_gelu import fuse_gelu
 
 ROWS = "(float[N,16] x) => (float[N,16] y)"
 CONSTANTS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import build, check, inputs_for, ints, operators, random, run
 
-from toolkit.graph.fuse_layer_norm import fuse_layer_norm
+from toolkit.graph.passes.fuse_layer_norm import fuse_layer_norm
 
 
 def layer(mean="GlobalAveragePool", scale=True, shift=True, signature=None):

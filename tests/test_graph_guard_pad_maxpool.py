@@ -5,7 +5,7 @@ import pytest
 from graph_models import build, check, ints, random, run
 
 from toolkit.graph.editing import constant
-from toolkit.graph.guard_pad_maxpool import guard_pad_maxpool
+from toolkit.graph.passes.guard_pad_maxpool import guard_pad_maxpool
 
 PADS = {"p": ints(0, 0, 1, 1, 0, 0, 1, 1)}
 POOL = "MaxPool<kernel_shape = [3, 3], strides = [2, 2]>"

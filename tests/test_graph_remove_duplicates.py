@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random
 
-from toolkit.graph.remove_duplicates import remove_duplicates
+from toolkit.graph.passes.remove_duplicates import remove_duplicates
 
 ROWS = "(float[N,6] x) => (float[N,6] y)"
 

@@ -3,7 +3,7 @@
 import numpy as np
 from graph_models import build, check, operators, random
 
-from toolkit.graph.remove_unused import remove_unused
+from toolkit.graph.passes.remove_unused import remove_unused
 
 
 def test_nodes_initializers_and_copies_go():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random, run
 
-from toolkit.graph import trim_borders as trimming
 from toolkit.graph.extents import full
-from toolkit.graph.trim_borders import trim_borders
+from toolkit.graph.passes import trim_borders as trimming
+from toolkit.graph.passes.trim_borders import trim_borders
 
 POOL = "MaxPool<kernel_shape = [2, 2], strides = [2, 2]>"
 ONE = {"w": random(4, 2, 3, 3)}

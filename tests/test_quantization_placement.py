@@ -9,11 +9,11 @@ from onnx import TensorProto, helper
 from quantization_models import cnn, initializer, save, tensor, weights
 
 from toolkit.graph.editing import infer_shapes
+from toolkit.graph.passes.relu_after_pool import relu_after_pool
 from toolkit.quantization import quantize
 from toolkit.quantization.pixels import find_pixels
 from toolkit.quantization.placement import Placement, place
 from toolkit.quantization.recipe import Recipe
-from toolkit.quantization.relu_after_pool import relu_after_pool
 from toolkit.quantization.unfused import unfused
 
 

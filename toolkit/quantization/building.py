@@ -8,12 +8,12 @@ import onnx_ir as ir
 
 from toolkit.errors import ModelError
 from toolkit.graph.editing import infer_shapes
+from toolkit.graph.passes.relu_after_pool import relu_after_pool
 from toolkit.quantization.calibration import Ranges, calibrate
 from toolkit.quantization.pixels import Pixels, dequantize, find_pixels, fold_into_weights
 from toolkit.quantization.placement import Placement, is_weight_layer, place
 from toolkit.quantization.preparing import prepare
 from toolkit.quantization.recipe import Recipe
-from toolkit.quantization.relu_after_pool import relu_after_pool
 from toolkit.quantization.rewriting import activations, quantize_dynamic, quantize_static
 from toolkit.quantization.samples import Data
 from toolkit.quantization.share_scales import share_scales

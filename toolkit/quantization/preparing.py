@@ -26,9 +26,9 @@ from onnx_ir.passes import common
 from toolkit.errors import ModelError
 from toolkit.graph import clean
 from toolkit.graph.editing import add_initializer, constant, infer_shapes
-from toolkit.graph.fold_batch_norm import fold_batch_norm
-from toolkit.quantization.fold_constants import fold_constants
-from toolkit.quantization.widen_float16 import widen_float16
+from toolkit.graph.passes.fold_batch_norm import fold_batch_norm
+from toolkit.graph.passes.fold_constants import fold_constants
+from toolkit.graph.passes.widen_float16 import widen_float16
 
 OPSET = 13  # the first in which QuantizeLinear has an axis
 _IR_VERSION = 4  # the first in which weights are not among the inputs

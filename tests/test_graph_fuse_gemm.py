@@ -1,9 +1,9 @@
-"""gemm: a product of matrices and a bias become one node."""
+"""fuse_gemm: a product of matrices and a bias become one node."""
 
 import pytest
 from graph_models import build, check, operators, random
 
-from toolkit.graph.gemm import gemm
+from toolkit.graph.passes.fuse_gemm import fuse_gemm
 
 HEAD = "(float[N,5] x) => (float[N,4] y)"
 WEIGHT = {"w": random(5, 4)}
@@ -52,7 +52,7 @@ def test_product_and_bias_become_one_node(name):
     text, bias = JOINED[name]
     model = build(text, b=bias, **WEIGHT)
 
-    assert check(gemm, model) == 1
+    assert check(fuse_gemm, model) == 1
     assert operators(model) == ["Gemm"]
 
 
@@ -61,5 +61,5 @@ def test_what_gemm_cannot_express_is_left_alone(name):
     text, bias = LEFT_ALONE[name]
     model = build(text, b=bias, **WEIGHT)
 
-    assert check(gemm, model) == 0
+    assert check(fuse_gemm, model) == 0
     assert "Gemm" not in operators(model)

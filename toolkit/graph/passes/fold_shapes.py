@@ -14,7 +14,7 @@ from toolkit.graph.editing import add_initializer, constant, infer_shapes
 from toolkit.graph.shape_values import Entries, entries, sizes
 
 
-def constant_reshape(model: ir.Model) -> int:
+def fold_shapes(model: ir.Model) -> int:
     """Make Reshape targets constant; return how many."""
     infer_shapes(model)
     count = 0

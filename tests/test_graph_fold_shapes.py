@@ -1,13 +1,13 @@
-"""constant_reshape: which targets become constant, and that the outputs stay."""
+"""fold_shapes: which targets become constant, and that the outputs stay."""
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 from graph_models import build, check, ints, operators, random
 
-from toolkit.graph.constant_reshape import constant_reshape
 from toolkit.graph.editing import constant
-from toolkit.graph.remove_unused import remove_unused
+from toolkit.graph.passes.fold_shapes import fold_shapes
+from toolkit.graph.passes.remove_unused import remove_unused
 
 FLATTEN = """{ s = Shape(x) n = Gather(s, zero) c = Cast<to = 6>(n)
     k = Concat<axis = 0>(c, rest) t = Cast<to = 7>(k) y = Reshape(x, t) }"""
@@ -88,7 +88,7 @@ def test_a_known_target_becomes_constant(name):
     text, constants, expected = REWRITTEN[name]
     model = build(text, **constants)
 
-    assert check(constant_reshape, model) == 1
+    assert check(fold_shapes, model) == 1
     assert target(model) == expected
 
     remove_unused(model)
@@ -104,20 +104,20 @@ def test_the_rule_does_not_depend_on_the_opset(opset):
         rest=np.array([120], np.int32),
     )
 
-    assert check(constant_reshape, model) == 1
+    assert check(fold_shapes, model) == 1
 
 
 def test_dynamic_sizes_that_swap_are_left_alone():
     text, constants = LEFT_ALONE["two dynamic sizes that swap"]
 
-    assert check(constant_reshape, build(text, **constants)) == 0
+    assert check(fold_shapes, build(text, **constants)) == 0
 
 
 def test_a_target_that_is_fed_is_left_alone():
     text, constants = LEFT_ALONE["a target that is an input"]
     model = build(text, **constants)
 
-    assert constant_reshape(model) == 0
+    assert fold_shapes(model) == 0
     assert operators(model) == ["Reshape"]
 
 
@@ -131,7 +131,7 @@ def test_a_zero_that_means_an_empty_axis_is_left_alone():
         r=ints(4),
     )
 
-    assert check(constant_reshape, model) == 0
+    assert check(fold_shapes, model) == 0
 
 
 def test_the_new_constant_takes_a_free_name():
@@ -142,5 +142,5 @@ def test_the_new_constant_takes_a_free_name():
         y_shape=random(2),
     )
 
-    assert check(constant_reshape, model) == 1
+    assert check(fold_shapes, model) == 1
     assert "y_shape_1" in model.graph.initializers

@@ -11,7 +11,7 @@ from toolkit.graph.editing import constant, infer_shapes, rank, replace
 from toolkit.graph.matching import follower, is_op
 
 
-def gemm(model: ir.Model) -> int:
+def fuse_gemm(model: ir.Model) -> int:
     """Join products and biases; return how many."""
     infer_shapes(model)
     count = 0

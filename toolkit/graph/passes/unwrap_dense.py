@@ -24,7 +24,7 @@ from toolkit.graph.matching import (
 from toolkit.graph.shape_values import Entries, entries, sizes
 
 
-def flatten_dense(model: ir.Model) -> int:
+def unwrap_dense(model: ir.Model) -> int:
     """Remove the reshaping around products; return around how many."""
     infer_shapes(model)
     count = sum(_unwrap(node) for node in list(model.graph))

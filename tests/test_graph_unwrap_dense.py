@@ -1,10 +1,10 @@
-"""flatten_dense: products on tensors of any rank lose their reshaping."""
+"""unwrap_dense: products on tensors of any rank lose their reshaping."""
 
 import numpy as np
 import pytest
 from graph_models import build, check, ints, operators, random
 
-from toolkit.graph.flatten_dense import flatten_dense
+from toolkit.graph.passes.unwrap_dense import unwrap_dense
 
 MATRIX = {"w": random(3, 4), "k": ints(-1, 3)}
 # What TensorFlow's Tensordot becomes: the target is computed from the input's shape.
@@ -89,7 +89,7 @@ STAYS = {
 def test_reshaping_around_a_product_goes(name):
     text, constants, left = UNWRAPPED[name]
     model = build(text, **constants)
-    assert check(flatten_dense, model) == 1
+    assert check(unwrap_dense, model) == 1
     assert operators(model) == left
 
 
@@ -98,7 +98,7 @@ def test_other_graphs_stay_as_they_are(name):
     text, constants = STAYS[name]
     model = build(text, **constants)
     before = operators(model)
-    assert check(flatten_dense, model) == 0
+    assert check(unwrap_dense, model) == 0
     assert operators(model) == before
 
 
@@ -113,5 +113,5 @@ def test_layers_behind_one_another_all_go():
         w2=random(4, 3, seed=3),
         t2=ints(-1, 5, 3),
     )
-    assert check(flatten_dense, model) == 2
+    assert check(unwrap_dense, model) == 2
     assert operators(model) == ["MatMul", "Relu", "MatMul"]
