@@ -14,7 +14,7 @@ from quantization_models import cnn, dense, initializer, labelled, pictures, sav
 from toolkit.cli import toolkit
 from toolkit.contract import KEY, OutputKind, from_metadata
 from toolkit.errors import CheckFailedError, DataError, ModelError, OutputError
-from toolkit.quantization import quantize, step
+from toolkit.quantization import quantize, trials
 from toolkit.quantization.checking import Comparison
 
 
@@ -357,7 +357,7 @@ def test_a_budget_that_cannot_be_decided_is_an_error(
     model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whatever the reason: no figure is no pass.
-    monkeypatch.setattr(step, "compare", lambda *_: Comparison(13, None, None, None, 40.0))
+    monkeypatch.setattr(trials, "compare", lambda *_: Comparison(13, None, None, None, 40.0))
     with pytest.raises(CheckFailedError, match="nothing was written"):
         quantize(model, model.with_name("q.onnx"), data=data, max_drop=100)
     assert not model.with_name("q.onnx").exists()
@@ -390,7 +390,7 @@ def test_a_drop_of_exactly_the_budget_keeps_it(
 ) -> None:
     comparison = Comparison(samples, right_float, right_int8, 1.0, 40.0)
     assert comparison.top1_float == right_float / samples
-    monkeypatch.setattr(step, "compare", lambda *_: comparison)
+    monkeypatch.setattr(trials, "compare", lambda *_: comparison)
     output = model.with_name("q.onnx")
     if kept:
         assert quantize(model, output, data=data, max_drop=budget).validation == comparison

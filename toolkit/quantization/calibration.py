@@ -34,15 +34,41 @@ class Ranges:
     Attributes:
         ranges: The range of each activation, by its name.
         samples: How many samples were run.
-        growth: By which part of its final width the range that changed most still changed over
-            the last quarter of the samples, in [0, 1].
-        growing: The name of that activation.
+        growths: By which part of its final width each range still changed over the last quarter
+            of the samples, in [0, 1].
     """
 
     ranges: dict[str, Range]
     samples: int
-    growth: float
-    growing: str
+    growths: dict[str, float]
+
+    @property
+    def growth(self) -> float:
+        """The growth of the range that changed most."""
+        return max(self.growths.values(), default=0.0)
+
+    @property
+    def growing(self) -> str:
+        """The name of the activation whose range changed most; the first of equals."""
+        return max(self.growths, key=lambda name: self.growths[name], default="")
+
+    def of(self, names: Iterable[str]) -> "Ranges":
+        """Return those of some activations.
+
+        Raises:
+            KeyError: One of them was not measured.
+        """
+        chosen = list(names)
+        return Ranges(
+            {name: self.ranges[name] for name in chosen},
+            self.samples,
+            {name: self.growths[name] for name in chosen},
+        )
+
+    def joined(self, other: "Ranges") -> "Ranges":
+        """Return these and those of other activations, measured on the same samples."""
+        ranges, growths = self.ranges | other.ranges, self.growths | other.growths
+        return Ranges(ranges, self.samples, growths)
 
     @property
     def settled(self) -> bool:
@@ -119,8 +145,7 @@ def _measure(
             earlier = {name: collector.range() for name, collector in collectors.items()}
         collect(checkpoint, len(samples))
     ranges = {name: collector.range() for name, collector in collectors.items()}
-    growth, growing = _growth(earlier, ranges)
-    return Ranges(ranges, len(samples), growth, growing)
+    return Ranges(ranges, len(samples), _growths(earlier, ranges))
 
 
 def _remembered(document: dict[str, Any] | None, wanted: list[str]) -> Ranges | None:
@@ -131,18 +156,13 @@ def _remembered(document: dict[str, Any] | None, wanted: list[str]) -> Ranges | 
         ranges = {
             name: (float(low), float(high)) for name, (low, high) in document["ranges"].items()
         }
-        found = Ranges(
-            ranges,
-            int(document["samples"]),
-            float(document["growth"]),
-            str(document["growing"]),
-        )
+        growths = {str(name): float(growth) for name, growth in document["growths"].items()}
+        found = Ranges(ranges, int(document["samples"]), growths)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     plausible = all(-math.inf < low <= high < math.inf for low, high in ranges.values())
-    if set(ranges) != set(wanted) or not plausible or not 0 <= found.growth < math.inf:
-        return None
-    return found
+    plausible &= all(0 <= growth < math.inf for growth in growths.values())
+    return found if plausible and set(ranges) == set(growths) == set(wanted) else None
 
 
 def _exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
@@ -172,14 +192,13 @@ def _check_finite(name: str, values: npt.NDArray[Any]) -> None:
         )
 
 
-def _growth(earlier: dict[str, Range], later: dict[str, Range]) -> tuple[float, str]:
-    """Return the largest relative change of a range, and whose it is."""
-    worst, whose = 0.0, ""
+def _growths(earlier: dict[str, Range], later: dict[str, Range]) -> dict[str, float]:
+    """Return by which part of its width each range has changed."""
+    growths = dict.fromkeys(later, 0.0)
     for name, (low, high) in later.items():
         if name not in earlier:
             continue
         width = max(high, 0.0) - min(low, 0.0)
         change = max(abs(high - earlier[name][1]), abs(low - earlier[name][0]))
-        if width and change / width > worst:
-            worst, whose = change / width, name
-    return worst, whose
+        growths[name] = change / width if width else 0.0
+    return growths

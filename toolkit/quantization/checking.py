@@ -63,24 +63,24 @@ def has_classes(output: OutputSpec) -> bool:
     return output.kind in ("probabilities", "logits") and len(output.shape) >= 2
 
 
-def compare(
-    reference: Runner, candidate: Runner, samples: Samples, output: OutputSpec, what: str
-) -> Comparison:
-    """Run two models on all samples and compare their first output.
+def answers(model: Runner, samples: Samples, what: str) -> Array:
+    """Return a model's first output for all samples, [N, ...]; ``what`` names the progress bar."""
+    with progress(what, len(samples)) as advance:
+        return model.run_all(samples, advance)[0]
+
+
+def compare(expected: Array, found: Array, samples: Samples, output: OutputSpec) -> Comparison:
+    """Compare what two models answered to the same samples.
 
     Args:
-        reference: The float model.
-        candidate: The quantized one.
-        samples: What to run.
+        expected: The float model's first output, [N, ...].
+        found: The quantized model's.
+        samples: What both were fed; their labels count.
         output: What the first output means.
-        what: What the progress bar says.
 
     Raises:
         DataError: A label is no class of the output.
     """
-    with progress(what, 2 * len(samples)) as advance:
-        expected = reference.run_all(samples, advance)[0]
-        found = candidate.run_all(samples, advance)[0]
     scores, others = _scores(expected, output), _scores(found, output)
     agreement = right_float = right_int8 = None
     if scores is not None and others is not None:

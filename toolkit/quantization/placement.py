@@ -6,7 +6,7 @@ concatenations, reshapes, activations) is int8 where all that it reads is int8 a
 no value is converted back and forth.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -51,7 +51,7 @@ class Placement:
 
 
 def place(
-    model: ir.Model, recipe: Recipe, pixels: Iterable[Pixels], excluded: dict[str, str]
+    model: ir.Model, recipe: Recipe, pixels: Iterable[Pixels], excluded: Mapping[str, str]
 ) -> Placement:
     """Decide for each node of a float graph.
 
@@ -59,7 +59,7 @@ def place(
         model: The graph, with shapes and types inferred; left unchanged.
         recipe: Patterns and choices.
         pixels: The picture inputs; their exact ones count as int8.
-        excluded: Nodes that earlier attempts found to be no gain in int8, with the reason.
+        excluded: Nodes that stay in float whatever the recipe says, with the reason.
     """
     exact = {entry.result for entry in pixels if entry.zero_point is not None}
     arithmetic = {node for entry in pixels for node in entry.arithmetic}

@@ -1,6 +1,6 @@
 """The result of `quantize` for a person at the terminal."""
 
-from toolkit.quantization.step import QuantizeResult
+from toolkit.quantization.result import QuantizeResult
 from toolkit.reporting.terminal import note, print_pairs
 
 

@@ -1,0 +1,35 @@
+"""A candidate: one way to quantize a float model, of which any number can be built and judged."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from toolkit.graph.passes.relu_after_pool import relu_after_pool
+from toolkit.quantization.recipe import Recipe
+
+Rewrite = Callable[[ir.Model, Collection[str]], int]
+"""Changes a float model in place, given the names of the nodes that become int8."""
+
+# A rewrite returns how often it applied. A tensor that keeps its name keeps its values, so that
+# ranges that were measured before the rewrite hold behind it.
+REWRITES: dict[str, Rewrite] = {"relu_after_pool": relu_after_pool}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What decides how a quantized graph comes out.
+
+    Attributes:
+        recipe: How to quantize.
+        kept: Nodes that stay in float whatever the recipe says, with the reason in words.
+        rewrites: Names in `REWRITES`, in the order in which they run.
+    """
+
+    recipe: Recipe
+    kept: Mapping[str, str] = field(default_factory=dict)
+    rewrites: tuple[str, ...] = tuple(REWRITES)
+
+    def keeping(self, names: Collection[str], reason: str) -> "Candidate":
+        """Return this candidate with more nodes in float; earlier reasons stay."""
+        return replace(self, kept={**dict.fromkeys(names, reason), **self.kept})

@@ -1,0 +1,81 @@
+"""Trials: candidates built and compared with the float model on the validation samples.
+
+The test samples take no part: every choice between candidates is made here.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from toolkit.contract import OutputSpec
+from toolkit.quantization.building import Built, build
+from toolkit.quantization.candidate import Candidate
+from toolkit.quantization.checking import Comparison, answers, compare
+from toolkit.quantization.float_model import FloatModel
+from toolkit.quantization.running import Runner
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate that was built.
+
+    Attributes:
+        built: The quantized graph; ``built.candidate`` tells how it was made.
+        validation: Both models on the validation samples, or None when there is no budget.
+    """
+
+    built: Built
+    validation: Comparison | None
+
+
+class Trials:
+    """Builds candidates of one float model and judges them.
+
+    Attributes:
+        source: The float model, with its data.
+        reference: Runs the float model.
+        output: The output that is compared, the first.
+        budget: Points of top-1 that may be lost on validation samples, or None for no limit.
+    """
+
+    def __init__(
+        self, source: FloatModel, reference: Runner, output: OutputSpec, budget: float | None
+    ) -> None:
+        self.source = source
+        self.reference = reference
+        self.output = output
+        self.budget = budget
+        self._expected: npt.NDArray[Any] | None = None
+
+    def run(self, candidate: Candidate) -> Trial:
+        """Build a candidate and, when there is a budget, compare it with the float model.
+
+        Raises:
+            ModelError: There is nothing to quantize.
+            DataError: The samples do not fit.
+        """
+        built = build(self.source, candidate)
+        return Trial(built, None if self.budget is None else self.validate(built))
+
+    def validate(self, built: Built) -> Comparison:
+        """Compare a built candidate with the float model on the validation samples.
+
+        Raises:
+            ValueError: There are no samples.
+        """
+        if self.source.data is None:
+            raise ValueError("a comparison needs samples")
+        samples = self.source.data.validation
+        if self._expected is None:
+            self._expected = answers(self.reference, samples, "running the float model")
+        runner = Runner(built.model, [self.output.name])
+        found = answers(runner, samples, "checking the budget")
+        return compare(self._expected, found, samples, self.output)
+
+    def keeps_budget(self, trial: Trial) -> bool:
+        """Tell whether a trial loses no more than the budget; without a budget each does."""
+        if self.budget is None:
+            return True
+        drop = None if trial.validation is None else trial.validation.drop
+        return drop is not None and drop <= self.budget

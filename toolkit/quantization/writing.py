@@ -1,0 +1,89 @@
+"""Writes the quantized model with its contract: how it was made, and what was checked."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from toolkit import __version__
+from toolkit.contract import KEY, Contract
+from toolkit.files import sha256, whole_file
+from toolkit.quantization.building import Built
+from toolkit.quantization.checking import Comparison
+from toolkit.quantization.optimizer_check import OptimizerCheck
+from toolkit.quantization.result import accuracy, finite
+from toolkit.quantization.samples import Data
+from toolkit.runtime.session import import_onnxruntime
+
+
+def provenance(
+    source: Path, recipe: str, built: Built, data: Data | None, seed: int
+) -> dict[str, Any]:
+    """Return how a model was quantized, as the contract keeps it."""
+    candidate = built.candidate
+    return {
+        "step": "quantize",
+        "source": source.name,
+        "sha256": sha256(source),
+        "recipe": recipe,
+        "options": candidate.recipe.model_dump(mode="json", exclude={"description"}),
+        "data": None if data is None else {"name": data.name, "sha256": data.digest},
+        "samples": built.samples,
+        "seed": seed,
+        "float_layers": built.reasons,
+        "versions": {
+            "toolkit": __version__,
+            **{name: importlib.metadata.version(name) for name in ("onnx", "numpy")},
+            "onnxruntime": onnxruntime_version(),
+        },
+    }
+
+
+def accuracy_evidence(test: Comparison, data: Data) -> dict[str, Any]:
+    """Return what quantization cost on test samples, as the contract keeps it."""
+    return {
+        "check": "quantization",
+        "data": data.name,
+        "samples": test.samples,
+        "accuracy": accuracy(test),
+        "agreement": test.agreement,
+        "sqnr_db": finite(test.sqnr_db),
+    }
+
+
+def optimizer_evidence(optimizer: OptimizerCheck) -> dict[str, Any]:
+    """Return how far onnxruntime's optimizer moves the answer, as the contract keeps it."""
+    return {
+        "check": "optimizer",
+        "onnxruntime": onnxruntime_version(),
+        "samples": optimizer.samples,
+        "steps": optimizer.steps,
+        "of_noise": finite(optimizer.of_noise),
+    }
+
+
+def write(output: Path, model: onnx.ModelProto, contract: Contract, source: Path) -> int:
+    """Write a model; the source's own metadata stays, the contract is renewed.
+
+    Returns the size of the file in bytes.
+    """
+    kept = {
+        entry.key: entry.value
+        for entry in onnx.load(source, load_external_data=False).metadata_props
+    }
+    complete = onnx.ModelProto()
+    complete.CopyFrom(model)
+    del complete.metadata_props[:]
+    onnx.helper.set_model_props(complete, {**kept, KEY: contract.to_json()})
+    complete.producer_name, complete.producer_version = "toolkit", __version__
+    onnx.checker.check_model(complete)
+    content = bytes(complete.SerializeToString())
+    with whole_file(output) as temporary:
+        temporary.write_bytes(content)
+    return len(content)
+
+
+def onnxruntime_version() -> str:
+    """Return the version of the onnxruntime that is imported: two packages may provide it."""
+    return str(import_onnxruntime().__version__)
