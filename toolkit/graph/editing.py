@@ -1,6 +1,7 @@
 """Small helpers that the graph passes share: constants in and out, nodes replaced."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,17 @@ def infer_shapes(model: ir.Model) -> None:
     # shall be equal files.
     for name in order:
         model.graph.initializers.add(model.graph.initializers.pop(name))
+
+
+def repeat(rule: Callable[[], int]) -> int:
+    """Apply a rule until it finds nothing more: one rewrite may make room for the next.
+
+    Returns how often it applied, all rounds together.
+    """
+    total = 0
+    while count := rule():
+        total += count
+    return total
 
 
 def constant(value: ir.Value | None) -> npt.NDArray[Any] | None:

@@ -11,7 +11,7 @@ fold where a convolution pads, so nothing is folded past an Add.
 import numpy as np
 import onnx_ir as ir
 
-from toolkit.graph.editing import add_initializer, constant, infer_shapes, is_float
+from toolkit.graph.editing import add_initializer, constant, infer_shapes, is_float, repeat
 from toolkit.graph.matching import bypass, constant_operand, is_op
 
 # They move elements and compute nothing.
@@ -21,7 +21,7 @@ MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Id
 def fold_scale(model: ir.Model) -> int:
     """Fold multiplications into weights; return how many."""
     infer_shapes(model)
-    return sum(_fold(node) for node in list(model.graph) if is_op(node, "Mul"))
+    return repeat(lambda: sum(_fold(node) for node in list(model.graph) if is_op(node, "Mul")))
 
 
 def _fold(product: ir.Node) -> bool:

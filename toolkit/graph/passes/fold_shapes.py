@@ -10,12 +10,16 @@ small CNN) is then unused.
 import numpy as np
 import onnx_ir as ir
 
-from toolkit.graph.editing import add_initializer, constant, infer_shapes
+from toolkit.graph.editing import add_initializer, constant, infer_shapes, repeat
 from toolkit.graph.shape_values import Entries, entries, sizes
 
 
 def fold_shapes(model: ir.Model) -> int:
     """Make Reshape targets constant; return how many."""
+    return repeat(lambda: _fold_known(model))
+
+
+def _fold_known(model: ir.Model) -> int:
     infer_shapes(model)
     count = 0
     for node in list(model.graph.all_nodes()):
@@ -30,8 +34,6 @@ def fold_shapes(model: ir.Model) -> int:
             shape = add_initializer(graph, f"{node.outputs[0].name}_shape", np.array(target))
             node.replace_input_with(1, shape)
             count += 1
-    if count:
-        infer_shapes(model)
     return count
 
 

@@ -10,17 +10,21 @@ axis must stay in front; element-wise nodes with one input may stand between.
 import numpy as np
 import onnx_ir as ir
 
-from toolkit.graph.editing import add_initializer, constant, infer_shapes, sole_use
+from toolkit.graph.editing import add_initializer, constant, infer_shapes, repeat, sole_use
 from toolkit.graph.matching import UNARY, integer, is_op, permutation
 
 
 def fold_transpose(model: ir.Model) -> int:
     """Fold transpositions into weights; return how many."""
     infer_shapes(model)
-    return sum(_fold(node) for node in list(model.graph) if node.op_type == "Transpose")
+    return repeat(
+        lambda: sum(_fold(node) for node in list(model.graph) if is_op(node, "Transpose"))
+    )
 
 
 def _fold(transpose: ir.Node) -> bool:
+    if not is_op(transpose, "Transpose"):
+        return False
     source, graph = transpose.inputs[0], transpose.graph
     order_of_axes = permutation(transpose)
     reshape = sole_use(transpose.outputs[0])

@@ -11,7 +11,7 @@ that computed the target are then unused.
 
 import onnx_ir as ir
 
-from toolkit.graph.editing import constant, infer_shapes, rank
+from toolkit.graph.editing import constant, infer_shapes, rank, repeat
 from toolkit.graph.matching import (
     bypass,
     constant_operand,
@@ -26,11 +26,14 @@ from toolkit.graph.shape_values import Entries, entries, sizes
 
 def unwrap_dense(model: ir.Model) -> int:
     """Remove the reshaping around products; return around how many."""
+    return repeat(lambda: _unwrap_all(model))
+
+
+def _unwrap_all(model: ir.Model) -> int:
     infer_shapes(model)
     count = sum(_unwrap(node) for node in list(model.graph))
     if count:
         remove_dead(model.graph)
-        infer_shapes(model)
     return count
 
 
