@@ -6,7 +6,8 @@ import pytest
 
 from toolkit import graph
 from toolkit.errors import ModelError
-from toolkit.exporting import keras_contract, keras_graph, parity, references, refusals
+from toolkit.exporting import keras_graph, parity, references, refusals
+from toolkit.exporting.sources import keras3
 
 pytestmark = pytest.mark.slow
 
@@ -18,16 +19,16 @@ def _fresh_names():
 
 def convert(model, *, opset=17, batch=None, clean=True):
     """Convert in this process; returns the ONNX model and the comparison with Keras."""
-    refusals.refuse_layers(model, "model.keras")
-    signature = keras_graph.read_signature(model)
-    contract = keras_contract.fit(None, model, signature, "model.keras")
-    cases = references.make_cases(model, contract, contract.inputs, None, batch)
-    converted = ir.from_proto(keras_graph.convert(model, signature, opset=opset, batch=batch))
-    refusals.refuse_unknown(converted, refusals.layer_classes(model), "model.keras")
+    source = keras3.describe(model, "model.keras")
+    source.refuse()
+    cases = references.make_cases(source, source.contract.inputs, None, batch)
+    converted = ir.from_proto(source.convert(opset, batch))
+    refusals.refuse_unknown(converted, source.layers, "model.keras")
     if clean:
         graph.clean(converted)
     content = ir.to_proto(converted).SerializeToString()
-    return converted, parity.compare(content, contract, cases, parity.limit_of(converted))
+    limit = parity.limit_of(converted)
+    return converted, parity.compare(content, source.contract, cases, limit)
 
 
 @pytest.mark.parametrize("name", keras_models.LAYERS)

@@ -84,6 +84,7 @@ def test_every_output_is_compared_with_all_optimizations_and_with_none():
         "limit": 1e-4,
         "passed": True,
         "runtime": found.runtime,
+        "computed_by": "Keras",
     }
 
 

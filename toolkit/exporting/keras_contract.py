@@ -1,46 +1,52 @@
-"""The contract of a Keras model: its own, checked against the model, or one read off its layers."""
+"""The contract of a source model: its own, checked against the model, or one read off it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from toolkit import contract as contracts
 from toolkit.contract import Contract, Dimension, InputSpec, OutputKind
 from toolkit.errors import ModelError, RecipeError
-from toolkit.exporting.keras_graph import Signature, Tensor
+from toolkit.exporting.signature import Signature, Tensor
 
 InputDtype = Literal["uint8", "float32"]
 
 _KINDS: dict[str, OutputKind] = {"softmax": "probabilities", "sigmoid": "probabilities"}
 
 
-def fit(known: Contract | None, model: Any, signature: Signature, source: str) -> Contract:
-    """Return the contract of a loaded Keras model.
+def fit(
+    known: Contract | None,
+    signature: Signature,
+    *,
+    name: str,
+    kinds: Sequence[OutputKind],
+    source: str,
+) -> Contract:
+    """Return the contract of a loaded source model.
 
     A contract that the file carries is kept, under the tensor names of the model. Without one the
-    inputs that look like pictures are taken for such, an output behind softmax or sigmoid gives
-    probabilities, a plain dense layer gives logits, and labels are unknown.
+    inputs that look like pictures are taken for such, and labels are unknown.
 
     Args:
         known: The contract in the file, or None.
-        model: The loaded Keras model.
-        signature: Of that model.
+        signature: Of the model.
+        name: What to call the model.
+        kinds: What each output is, as far as the model itself tells.
         source: What to call the file.
 
     Raises:
         ModelError: The file's contract is that of another model.
     """
     inferred = contracts.infer(
-        str(model.name),
+        name,
         [(tensor.name, tensor.dtype, _shape(tensor)) for tensor in signature.inputs],
         [(tensor.name, tensor.dtype, _shape(tensor)) for tensor in signature.outputs],
     )
     if known is None:
-        outputs = zip(inferred.outputs, model.outputs, strict=True)
+        outputs = zip(inferred.outputs, kinds, strict=True)
         return dataclasses.replace(
             inferred,
-            outputs=tuple(
-                dataclasses.replace(spec, kind=output_kind(tensor)) for spec, tensor in outputs
-            ),
+            outputs=tuple(dataclasses.replace(spec, kind=kind) for spec, kind in outputs),
         )
     if len(known.inputs) != len(inferred.inputs) or len(known.outputs) != len(inferred.outputs):
         raise ModelError(

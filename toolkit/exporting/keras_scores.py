@@ -10,7 +10,7 @@ import numpy.typing as npt
 from toolkit.datasets.dataset import Images
 from toolkit.errors import ModelError
 from toolkit.exporting import child
-from toolkit.exporting.sources import check_source, read_contract
+from toolkit.exporting.sources import open_source
 
 Array = npt.NDArray[Any]
 
@@ -39,18 +39,11 @@ def keras_outputs(
         MissingPackageError: TensorFlow is not installed.
     """
     path = Path(path)
-    kind = check_source(path)
+    source = open_source(path)
     child.require_tensorflow()
-    contract = read_contract(path, kind)
     with child.workshop() as folder:
         _write(images, folder / child.IMAGES, batch_size)
-        job = {
-            "task": "outputs",
-            "source": str(path),
-            "kind": kind,
-            "contract": None if contract is None else contract.to_dict(),
-            "batch_size": batch_size,
-        }
+        job = {"task": "outputs", **source.to_job(), "batch_size": batch_size}
 
         def listen(message: dict[str, Any]) -> None:
             if advance is not None and "done" in message:

@@ -23,7 +23,7 @@ from toolkit.exporting.refusals import refuse_unknown
 from toolkit.exporting.runtime_check import RuntimeCheck
 from toolkit.exporting.runtime_check import check_runtime as run_elsewhere
 from toolkit.exporting.runtimes import Runtime, find_runtime
-from toolkit.exporting.sources import check_source, read_contract
+from toolkit.exporting.sources import open_source
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.recipes import find_model
 from toolkit.reporting import terminal
@@ -135,17 +135,17 @@ def export(
     fixed = None if batch == "dynamic" else batch
     if fixed is not None and fixed < 1:
         raise RecipeError(f"--batch {batch} is not positive; give a size, or 'dynamic'.")
-    source = find_model(str(model), ".keras", ".h5")
-    kind = check_source(source)
-    output = check_output(output, force=force, inputs=[source], suffixes=[".onnx"])
+    path = find_model(str(model), ".keras", ".h5")
+    output = check_output(output, force=force, inputs=[path], suffixes=[".onnx"])
+    source = open_source(path)
+    known = source.contract
     child.require_tensorflow()
-    known = read_contract(source, kind)
     dataset, images = _images(data, known)
     if known is not None and images is not None:
         # Data that does not fit is found here in no time, and in the child after 5 seconds.
         to_batch(images[:1], exported_inputs(known.inputs, input)[0])
     with (
-        terminal.progress(f"export {source.name}", None) as advance,
+        terminal.progress(f"export {path.name}", None) as advance,
         child.workshop() as folder,
     ):
         if images is not None:
@@ -156,29 +156,29 @@ def export(
 
         job = {
             "task": "export",
-            "source": str(source),
-            "kind": kind,
-            "contract": None if known is None else known.to_dict(),
+            **source.to_job(),
             "opset": opset,
             "batch": fixed,
             "input": input,
         }
         result = child.run(job, folder, listen, timeout_s=timeout_s)
         advance(0, note="cleaning the graph")
-        keras = from_json(json.dumps(result["contract"]))
-        contract = _onnx_contract(keras, input, fixed)
+        before = from_json(json.dumps(result["contract"]))
+        contract = _onnx_contract(before, input, result["batch"])
         converted = ir.load(folder / child.MODEL)
-        refuse_unknown(converted, result["layers"], str(source))
-        passes = _finish(converted, keras, contract, target)
-        advance(0, note="comparing with Keras")
+        refuse_unknown(converted, result["layers"], str(path))
+        passes = _finish(converted, before, contract, target)
+        computed_by = result["computed_by"]
+        advance(0, note=f"comparing with {computed_by}")
         cases = references.read(folder / child.CASES)
         content = _serialized(converted)
-        compared = parity.compare(content, contract, cases, parity.limit_of(converted))
-        parity.require(compared, content, contract, cases, str(source), result["inexact"])
+        limit = parity.limit_of(converted)
+        compared = parity.compare(content, contract, cases, limit, computed_by)
+        parity.require(compared, content, contract, cases, str(path), result["hints"])
         step = {
             "step": "export",
-            "source": source.name,
-            "sha256": sha256(source),
+            "source": path.name,
+            "sha256": sha256(path),
             "opset": opset,
             "batch": batch,
             "input": contract.inputs[0].dtype,
@@ -188,7 +188,7 @@ def export(
         ran = None
         if target is not None and check_runtime:
             advance(0, note=f"running onnxruntime {target.version}")
-            ran = run_elsewhere(target, content, cases, folder, str(source), compared.limit)
+            ran = run_elsewhere(target, content, cases, folder, str(path), limit, computed_by)
             checks.append({"check": "runtime", **ran.to_dict()})
         contract = contract.with_step(step, *checks)
         converted.metadata_props[KEY] = contract.to_json()
@@ -197,7 +197,7 @@ def export(
             temporary.write_bytes(content)
     return ExportResult(
         path=output,
-        source=source,
+        source=path,
         opset=opset,
         ir_version=converted.ir_version,
         nodes=converted.graph.num_nodes(),
@@ -255,9 +255,9 @@ def _samples(data: str, contract: Contract | None) -> npt.NDArray[Any]:
     return chosen.images[0 : len(chosen)]
 
 
-def _onnx_contract(keras: Contract, dtype: InputDtype | None, batch: int | None) -> Contract:
+def _onnx_contract(given: Contract, dtype: InputDtype | None, batch: int | None) -> Contract:
     """Return the contract of the ONNX model: its input dtype, and the batch where it is fixed."""
-    contract = dataclasses.replace(keras, inputs=exported_inputs(keras.inputs, dtype))
+    contract = dataclasses.replace(given, inputs=exported_inputs(given.inputs, dtype))
     if batch is None:
         return contract
     return dataclasses.replace(
@@ -272,10 +272,10 @@ def _onnx_contract(keras: Contract, dtype: InputDtype | None, batch: int | None)
 
 
 def _finish(
-    model: ir.Model, keras: Contract, contract: Contract, target: Runtime | None
+    model: ir.Model, given: Contract, contract: Contract, target: Runtime | None
 ) -> dict[str, int]:
     """Put preprocessing, names and shapes into the converted graph and clean it, in place."""
-    for before, after in zip(keras.inputs, contract.inputs, strict=True):
+    for before, after in zip(given.inputs, contract.inputs, strict=True):
         add_preprocessing(model, before, after)
     declared = {spec.name: spec.shape for spec in contract.inputs}
     declared.update((spec.name, spec.shape) for spec in contract.outputs)

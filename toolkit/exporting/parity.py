@@ -1,4 +1,4 @@
-"""Compares what onnxruntime computes with what Keras computed."""
+"""Compares what onnxruntime computes with what the source computed: Keras, for most models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one output is from Keras' in one way of running.
+    """How far one output is from the source's in one way of running.
 
     Attributes:
         output: The output's name.
         optimized: Whether onnxruntime ran with all of its graph optimizations, or with none.
-        max_abs_diff: max |a - b| over all samples, a being Keras' output; infinite when the
+        max_abs_diff: max |a - b| over all samples, a being the source's output; infinite when the
             model does not load or run that way.
         max_rel_diff: max |a - b| / max |a|.
     """
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison with Keras: every output, with all optimizations and with none.
+    """The comparison with the source: every output, with all optimizations and with none.
 
     Attributes:
         real: Samples of a dataset that were compared.
@@ -51,6 +51,7 @@ class Parity:
         differences: One for each output and way of running.
         limit: The largest relative difference that passes.
         runtime: Name and version of the runtime.
+        computed_by: What computed the source's outputs, such as "Keras".
     """
 
     real: int
@@ -59,6 +60,7 @@ class Parity:
     differences: tuple[Difference, ...]
     limit: float
     runtime: str
+    computed_by: str = "Keras"
 
     @property
     def worst(self) -> Difference:
@@ -82,6 +84,7 @@ class Parity:
             "limit": self.limit,
             "passed": self.passed,
             "runtime": self.runtime,
+            "computed_by": self.computed_by,
         }
 
 
@@ -97,15 +100,20 @@ def limit_of(model: ir.Model) -> float:
 
 
 def compare(
-    model: bytes, contract: Contract, cases: Sequence[Case], limit: float = LIMIT
+    model: bytes,
+    contract: Contract,
+    cases: Sequence[Case],
+    limit: float = LIMIT,
+    computed_by: str = "Keras",
 ) -> Parity:
-    """Run an ONNX model on the cases and compare its outputs with Keras'.
+    """Run an ONNX model on the cases and compare its outputs with the source's.
 
     Args:
         model: The serialized ONNX model.
         contract: Its contract; names the inputs and outputs in the order of the cases.
-        cases: Inputs and Keras' outputs.
+        cases: Inputs and the source's outputs.
         limit: The largest relative difference that passes.
+        computed_by: What computed these outputs.
 
     Raises:
         ModelError: onnxruntime cannot load the model, even without its optimizations.
@@ -130,6 +138,7 @@ def compare(
         ),
         limit=limit,
         runtime=f"onnxruntime {import_onnxruntime().__version__}",
+        computed_by=computed_by,
     )
 
 
@@ -147,8 +156,8 @@ def require(
         parity: What `compare` returned for the other arguments.
         model: The serialized ONNX model.
         contract: Its contract.
-        cases: Inputs and Keras' outputs.
-        source: What to call the Keras file.
+        cases: Inputs and the source's outputs.
+        source: What to call the source.
         hints: Sentences about layers that are known to be inexact.
 
     Raises:
@@ -160,7 +169,8 @@ def require(
     plain = max(entry.max_rel_diff for entry in parity.differences if not entry.optimized)
     if plain > parity.limit:
         raise CheckFailedError(
-            f"'{source}': the output '{worst.output}' differs from Keras in {parity.runtime}: "
+            f"'{source}': the output '{worst.output}' differs from {parity.computed_by} "
+            f"in {parity.runtime}: "
             f"{_figure(worst.max_rel_diff, parity.limit)}. {' '.join((*hints, _NOTHING))}"
         )
 

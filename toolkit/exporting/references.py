@@ -1,4 +1,4 @@
-"""Inputs and what Keras makes of them, for the comparison with ONNX. Runs in the child process."""
+"""Inputs and what the source makes of them, for the comparison with ONNX. Runs in the child."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.contract import Contract, InputSpec
+from toolkit.contract import InputSpec
 from toolkit.errors import ModelError
-from toolkit.exporting import keras_graph
+from toolkit.exporting.sources.model import SourceModel
 from toolkit.runtime.feeding import to_batch
 
 Array = npt.NDArray[Any]
@@ -19,18 +19,18 @@ Source = Literal["real", "random"]
 # Dynamic sizes other than the batch take these, so that a size that got fixed is noticed.
 _SIZES = (32, 40)
 _RANDOM_BATCH = 7
-_CALL_ELEMENTS = 2**18  # of an input, in one call of Keras
+_CALL_ELEMENTS = 2**18  # of an input, in one call of the source
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Case:
-    """One batch for the ONNX model and Keras' outputs for it.
+    """One batch for the ONNX model and the source's outputs for it.
 
     Attributes:
         source: "real" samples of a dataset, or "random" ones over the input's range.
         inputs: Tensors in the order of the ONNX model's inputs.
-        outputs: Keras' outputs in the order of the model's outputs.
+        outputs: The source's outputs in the order of the model's outputs.
     """
 
     source: Source
@@ -44,17 +44,15 @@ class Case:
 
 
 def make_cases(
-    model: Any,
-    keras: Contract,
+    model: SourceModel,
     onnx_inputs: Sequence[InputSpec],
     images: Array | None,
     batch: int | None,
 ) -> list[Case]:
-    """Run Keras on real and random samples, at batch 1 and at a larger one.
+    """Run the source on real and random samples, at batch 1 and at a larger one.
 
     Args:
-        model: The Keras model.
-        keras: Its contract.
+        model: The loaded source.
         onnx_inputs: The inputs of the ONNX model, in the same order.
         images: Samples of a dataset for a model with one input, or None.
         batch: The fixed batch size, or None; when it is fixed there is no other.
@@ -72,38 +70,35 @@ def make_cases(
     for index, count in enumerate((_RANDOM_BATCH, 1) if batch is None else (batch,)):
         arrays = tuple(
             _random(model, spec, before, count, _SIZES[index], generator)
-            for spec, before in zip(onnx_inputs, keras.inputs, strict=True)
+            for spec, before in zip(onnx_inputs, model.contract.inputs, strict=True)
         )
         batches.append(("random", arrays))
     return [
-        Case(source, inputs, tuple(run(model, keras.inputs, onnx_inputs, inputs, batch)))
+        Case(source, inputs, tuple(run(model, onnx_inputs, inputs, batch)))
         for source, inputs in batches
     ]
 
 
 def run(
-    model: Any,
-    keras_inputs: Sequence[InputSpec],
+    model: SourceModel,
     onnx_inputs: Sequence[InputSpec],
     inputs: Sequence[Array],
     batch: int | None = None,
 ) -> list[Array]:
-    """Return Keras' outputs for what the ONNX model would be fed.
+    """Return the source's outputs for what the ONNX model would be fed.
 
-    Unless the batch is fixed, large samples go through Keras a few at a time: it keeps all
+    Unless the batch is fixed, large samples go through the source a few at a time: Keras keeps all
     intermediate results of a call, 900 MB for seven pictures of 224x224 in ResNet50V2.
     """
-    import tensorflow as tf
-
     tensors = [
         array if spec == before else to_batch(array, before)
-        for spec, before, array in zip(onnx_inputs, keras_inputs, inputs, strict=True)
+        for spec, before, array in zip(onnx_inputs, model.contract.inputs, inputs, strict=True)
     ]
     size = batch or max(1, _CALL_ELEMENTS // max(tensor[0].size for tensor in tensors))
-    parts = []
-    for start in range(0, len(tensors[0]), size):
-        chunk = [tf.convert_to_tensor(tensor[start : start + size]) for tensor in tensors]
-        parts.append([np.asarray(output) for output in keras_graph.call(model, chunk)])
+    parts = [
+        model.run([tensor[start : start + size] for tensor in tensors])
+        for start in range(0, len(tensors[0]), size)
+    ]
     if len(parts) == 1:
         return parts[0]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
@@ -141,9 +136,9 @@ def _grouped(arrays: dict[str, Array]) -> Iterator[Case]:
 
 
 def _random(
-    model: Any,
+    model: SourceModel,
     spec: InputSpec,
-    keras: InputSpec,
+    before: InputSpec,
     count: int,
     size: int,
     generator: np.random.Generator,
@@ -151,16 +146,17 @@ def _random(
     """Return random samples over the range of an input."""
     shape = (count, *(entry if isinstance(entry, int) else size for entry in spec.sample_shape))
     dtype = _numpy_dtype(spec)
-    if spec.dtype == "uint8":
-        return generator.integers(0, 256, shape, np.uint8)
+    if dtype.kind in "iu" and dtype.itemsize == 1:  # pixels, or quantized numbers
+        info = np.iinfo(dtype)
+        return generator.integers(info.min, info.max + 1, shape, dtype)
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind in "iu":
-        return generator.integers(0, _categories(model), shape).astype(dtype)
-    if keras.by_caller is not None:
+        return generator.integers(0, model.categories, shape).astype(dtype)
+    if before.by_caller is not None:
         pixels = generator.integers(0, 256, shape, np.uint8)
-        return to_batch(pixels, keras)
-    low, high = (0.0, 255.0) if _takes_pixels(model) else (-1.0, 1.0)
+        return to_batch(pixels, before)
+    low, high = (0.0, 255.0) if model.takes_pixels else (-1.0, 1.0)
     return generator.uniform(low, high, shape).astype(dtype)
 
 
@@ -172,22 +168,3 @@ def _numpy_dtype(spec: InputSpec) -> np.dtype[Any]:
             f"The input '{spec.name}' takes {spec.dtype}, for which ONNX models have no input "
             "here. Give the model numbers: do text and hashing before it."
         ) from error
-
-
-def _categories(model: Any) -> int:
-    """Return how many values an integer input may have: what the smallest embedding knows."""
-    known = [
-        int(value)
-        for layer in model._flatten_layers()
-        for value in (getattr(layer, "input_dim", None), getattr(layer, "num_tokens", None))
-        if isinstance(value, int) and value > 0
-    ]
-    return min(known, default=10)
-
-
-def _takes_pixels(model: Any) -> bool:
-    """Tell whether the model scales its inputs down itself, as those that take 0 to 255 do."""
-    return any(
-        type(layer).__name__ == "Rescaling" and float(np.max(np.abs(layer.scale))) < 0.1
-        for layer in model._flatten_layers()
-    )

@@ -22,7 +22,7 @@ _NUMPY_2_SINCE = (1, 19)
 
 @dataclass(frozen=True)
 class RuntimeCheck:
-    """How far the model is from Keras in another version of onnxruntime.
+    """How far the model is from its source in another version of onnxruntime.
 
     Attributes:
         name: The runtime as it was asked for.
@@ -63,8 +63,9 @@ def check_runtime(
     folder: Path,
     source: str,
     limit: float = parity.LIMIT,
+    computed_by: str = "Keras",
 ) -> RuntimeCheck:
-    """Install a version of onnxruntime into a folder and compare the model with Keras there.
+    """Install a version of onnxruntime into a folder and compare the model with its source there.
 
     Python's wheel stands for the other packages of the same version: they share the code that
     reads and runs a model on the CPU.
@@ -72,10 +73,11 @@ def check_runtime(
     Args:
         runtime: The version.
         model: The serialized ONNX model.
-        cases: Inputs and Keras' outputs.
+        cases: Inputs and the source's outputs.
         folder: An empty folder, 100 MB for the packages and the files of the check.
-        source: What to call the Keras file.
+        source: What to call the source.
         limit: The largest relative difference that passes.
+        computed_by: What computed the outputs of the cases.
 
     Raises:
         ToolkitError: The version cannot be installed here.
@@ -115,7 +117,7 @@ def check_runtime(
     )
     if not check.passed:
         raise CheckFailedError(
-            f"{what} computes something else than Keras: max |a-b| / max |a| is "
+            f"{what} computes something else than {computed_by}: max |a-b| / max |a| is "
             f"{check.max_rel_diff:.1e}, the limit is {limit:g}. Nothing was written."
         )
     return check

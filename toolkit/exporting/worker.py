@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import contract as contracts
-from toolkit.errors import DataError, ModelError, ToolkitError
-from toolkit.exporting import child, keras_contract, keras_graph, references, refusals
+from toolkit.errors import DataError, RecipeError, ToolkitError
+from toolkit.exporting import child, references
 from toolkit.exporting.keras_contract import exported_inputs
-from toolkit.exporting.sources import refuse_code
-from toolkit.quiet_tensorflow import import_tensorflow
+from toolkit.exporting.sources.loading import load
+from toolkit.exporting.sources.model import SourceModel, refusing
+from toolkit.exporting.sources.source import Source
 from toolkit.runtime.feeding import to_batch
 
 Report = Callable[..., None]
@@ -63,8 +63,10 @@ def main() -> None:
 
 def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]:
     """Convert a model; writes the raw ONNX model and the cases for the comparison."""
-    model, signature, keras = _load(job, report)
-    inputs = exported_inputs(keras.inputs, job["input"])
+    report(stage="loading the model")
+    model = load(Source.from_job(job))
+    batch = _batch(model, job)
+    inputs = exported_inputs(model.contract.inputs, job["input"])
     images_file = folder / child.IMAGES
     if len(inputs) > 1 and images_file.exists():
         raise DataError(
@@ -72,36 +74,39 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
             "Leave --data out."
         )
     images = np.load(images_file) if images_file.exists() else None
-    refusals.refuse_layers(model, job["source"])
-    report(stage="computing Keras' outputs")
-    cases = references.make_cases(model, keras, inputs, images, job["batch"])
+    model.refuse()
+    report(stage=f"computing the outputs of {model.computed_by}")
+    cases = references.make_cases(model, inputs, images, batch)
     references.save(cases, folder / child.CASES)
     report(stage="converting")
-    try:
-        converted = keras_graph.convert(model, signature, opset=job["opset"], batch=job["batch"])
-    except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
-        raise ModelError(f"'{job['source']}' cannot be converted: {_first_line(error)}") from error
+    with refusing(job["source"], "cannot be converted"):
+        converted = model.convert(job["opset"], batch)
     (folder / child.MODEL).write_bytes(converted.SerializeToString())
     return {
-        "contract": keras.to_dict(),
-        "inexact": refusals.inexact_layers(model),
-        "layers": refusals.layer_classes(model),
-        "versions": _versions(),
+        "contract": model.contract.to_dict(),
+        "batch": batch,
+        "computed_by": model.computed_by,
+        "approximate": model.approximate,
+        "hints": list(model.hints),
+        "layers": dict(model.layers),
+        "versions": dict(model.versions),
     }
 
 
 def _outputs(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]:
     """Run a model on images; writes its outputs."""
-    model, _, keras = _load(job, report)
+    report(stage="loading the model")
+    model = load(Source.from_job(job))
     images = np.load(folder / child.IMAGES, mmap_mode="r")
-    if len(keras.inputs) > 1:
-        raise DataError(f"'{job['source']}' has {len(keras.inputs)} inputs; images fit one.")
-    report(stage="running Keras")
+    inputs = model.contract.inputs
+    if len(inputs) > 1:
+        raise DataError(f"'{job['source']}' has {len(inputs)} inputs; images fit one.")
+    report(stage=f"running {model.computed_by}")
     batches = []
-    size = job["batch_size"]
+    size = model.batch or job["batch_size"]
     for start in range(0, len(images), size):
-        part = to_batch(np.asarray(images[start : start + size]), keras.inputs[0])
-        batches.append(references.run(model, keras.inputs, keras.inputs, [part]))
+        part = to_batch(np.asarray(images[start : start + size]), inputs[0])
+        batches.append(references.run(model, inputs, [part]))
         report(done=len(part))
     joined = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
     np.savez(folder / child.OUTPUTS, *joined)
@@ -114,82 +119,14 @@ TASKS: dict[str, Callable[[dict[str, Any], Path, Report], dict[str, Any]]] = {
 }
 
 
-def _load(
-    job: dict[str, Any], report: Report
-) -> tuple[Any, keras_graph.Signature, contracts.Contract]:
-    """Load the model, with Keras' safe mode on, and fit its contract."""
-    source = job["source"]
-    report(stage="loading TensorFlow")
-    import_tensorflow()
-    import keras
-
-    report(stage="loading the model")
-    if job["kind"] == "h5":
-        refuse_code(_h5_config(source), source)
-    try:
-        model = keras.saving.load_model(source, compile=False, safe_mode=True)
-        signature = keras_graph.read_signature(model)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError) as error:
-        raise ModelError(
-            f"'{source}' cannot be loaded by Keras {keras.__version__}: {_first_line(error)}"
-        ) from error
-    known = job["contract"]
-    return (
-        model,
-        signature,
-        keras_contract.fit(
-            None if known is None else contracts.from_json(json.dumps(known)),
-            model,
-            signature,
-            source,
-        ),
-    )
-
-
-def _h5_config(source: str) -> dict[str, Any]:
-    """Return the serialized model of an HDF5 file."""
-    import h5py
-
-    try:
-        with h5py.File(source, "r") as file:
-            text = file.attrs.get("model_config")
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ModelError(f"'{source}' is damaged: {_first_line(error)}") from error
-    if text is None:
-        raise ModelError(
-            f"'{source}' holds weights but no model; save the whole model with model.save()."
+def _batch(model: SourceModel, job: dict[str, Any]) -> int | None:
+    """Return the batch size to fix: the one asked for, or what the source has fixed."""
+    wanted: int | None = job["batch"]
+    if model.batch is not None and wanted not in (None, model.batch):
+        raise RecipeError(
+            f"'{job['source']}' has the fixed batch size {model.batch}; leave --batch {wanted} out."
         )
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise ModelError(f"'{source}': the model's description is damaged ({error}).") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"'{source}': the model's description is damaged.")
-    return config
-
-
-def _first_line(error: BaseException) -> str:
-    """Return the first sentence of a message; Keras' go on with the whole configuration.
-
-    While a model is traced, the message is a stack of calls that ends in the sentence.
-    """
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    text = " ".join(lines[-1 if lines[0].startswith("in user code:") else 0].split())
-    for tail in (" Full object config", "\n\nconfig=", " Make sure custom classes"):
-        text = text.split(tail)[0]
-    return text if len(text) <= 300 else f"{text[:300]}..."
-
-
-def _versions() -> dict[str, str]:
-    import keras
-    import tensorflow
-    import tf2onnx
-
-    return {
-        "keras": keras.__version__,
-        "tensorflow": tensorflow.__version__,
-        "tf2onnx": tf2onnx.__version__,
-    }
+    return model.batch or wanted
 
 
 def _leave_with_parent(folder: Path) -> None:

@@ -1,0 +1,106 @@
+"""Models that Keras 3 loads: ``.keras`` and HDF5 files."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from toolkit.contract import Contract
+from toolkit.errors import ModelError
+from toolkit.exporting import keras_contract, keras_graph, refusals
+from toolkit.exporting.sources import hdf5, keras_archive
+from toolkit.exporting.sources.model import Array, SourceModel, refusing
+from toolkit.exporting.sources.source import Source
+from toolkit.quiet_tensorflow import import_tensorflow
+
+
+def load(source: Source) -> SourceModel:
+    """Load a Keras file, with Keras' safe mode on.
+
+    Raises:
+        ModelError: Keras does not load it.
+    """
+    path = str(source.path)
+    import_tensorflow()
+    import keras
+
+    if source.kind == "h5":
+        hdf5.check(source)
+    else:
+        version = keras_archive.written_by(source.path)
+        if version.startswith("2."):
+            raise ModelError(
+                f"'{path}' was saved by Keras {version}; Keras 3 cannot load Keras 2's .keras "
+                "files. Load it in Keras 2 and save it as .h5."
+            )
+    with refusing(path, f"cannot be loaded by Keras {keras.__version__}"):
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return describe(model, path, source.contract)
+
+
+def describe(model: Any, source: str, known: Contract | None = None) -> SourceModel:
+    """Return what `export` needs of a Keras model.
+
+    Args:
+        model: A built Keras model on the TensorFlow backend.
+        source: What to call its file.
+        known: The contract that the file carries, or None.
+
+    Raises:
+        ValueError: The model has no inputs, or was never built.
+        ModelError: The contract is that of another model.
+    """
+    import keras
+    import tensorflow as tf
+    import tf2onnx
+
+    signature = keras_graph.read_signature(model)
+
+    def run(tensors: Sequence[Array]) -> list[Array]:
+        outputs = keras_graph.call(model, [tf.convert_to_tensor(tensor) for tensor in tensors])
+        return [np.asarray(output) for output in outputs]
+
+    def convert(opset: int, batch: int | None) -> Any:
+        return keras_graph.convert(model, signature, opset=opset, batch=batch)
+
+    return SourceModel(
+        computed_by="Keras",
+        contract=keras_contract.fit(
+            known,
+            signature,
+            name=str(model.name),
+            kinds=[keras_contract.output_kind(tensor) for tensor in model.outputs],
+            source=source,
+        ),
+        run=run,
+        convert=convert,
+        versions={
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "tf2onnx": tf2onnx.__version__,
+        },
+        refuse=lambda: refusals.refuse_layers(model, source),
+        layers=refusals.layer_classes(model),
+        hints=refusals.inexact_layers(model),
+        categories=_categories(model),
+        takes_pixels=_takes_pixels(model),
+    )
+
+
+def _categories(model: Any) -> int:
+    """Return how many values an integer input may have: what the smallest embedding knows."""
+    known = [
+        int(value)
+        for layer in model._flatten_layers()
+        for value in (getattr(layer, "input_dim", None), getattr(layer, "num_tokens", None))
+        if isinstance(value, int) and value > 0
+    ]
+    return min(known, default=10)
+
+
+def _takes_pixels(model: Any) -> bool:
+    """Tell whether the model scales its inputs down itself, as those that take 0 to 255 do."""
+    return any(
+        type(layer).__name__ == "Rescaling" and float(np.max(np.abs(layer.scale))) < 0.1
+        for layer in model._flatten_layers()
+    )
