@@ -10,8 +10,8 @@ from toolkit.commands.options import data_option, json_option, output_option, pr
 
 def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
     """Refuse NaN, which is neither below nor above a bound, so that click lets it pass."""
-    if value is not None and math.isnan(value):
-        raise click.BadParameter("nan is no number.", context, option)
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number.", context, option)
     return value
 
 
@@ -45,7 +45,22 @@ def _number(context: click.Context, option: click.Parameter, value: float | None
     type=click.FloatRange(min=0, max=100),
     callback=_number,
     metavar="P",
-    help="Budget in points of top-1, decided on validation data; beyond it nothing is written.",
+    help="Budget in points of top-1, decided on validation data. A model that misses it is "
+    "repaired; if that fails, nothing is written.",
+)
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(min=0, max=100),
+    callback=_number,
+    metavar="P",
+    help="Budget for data without labels: percent of equal classes in float and int8.",
+)
+@click.option(
+    "--min-sqnr",
+    type=float,
+    callback=_number,
+    metavar="DB",
+    help="Budget for outputs without classes: signal to quantization noise in decibels.",
 )
 @json_option
 def quantize(
@@ -56,6 +71,8 @@ def quantize(
     samples: int | None,
     seed: int,
     max_drop: float | None,
+    min_agreement: float | None,
+    min_sqnr: float | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -64,22 +81,25 @@ def quantize(
     MODEL is a float .onnx file or a zoo name. Without --data the dataset that the model was
     trained on is used, as the model's contract tells.
     """
-    from toolkit.quantization import QuantizeResult
     from toolkit.quantization import quantize as run
+    from toolkit.quantization.repair import BudgetMissedError
+    from toolkit.quantization.showing import show, show_attempts
 
-    def show(result: QuantizeResult) -> None:
-        from toolkit.quantization.showing import show as print_tables
-
-        print_tables(result)
-
-    result = run(
-        model,
-        output,
-        data=data,
-        recipe=recipe,
-        samples=samples,
-        seed=seed,
-        max_drop=max_drop,
-        force=force,
-    )
+    try:
+        result = run(
+            model,
+            output,
+            data=data,
+            recipe=recipe,
+            samples=samples,
+            seed=seed,
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            min_sqnr=min_sqnr,
+            force=force,
+        )
+    except BudgetMissedError as error:
+        if error.attempts and not as_json:
+            show_attempts(error.attempts)
+        raise
     print_result(result, show, as_json=as_json)

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from toolkit.errors import ModelError
 from toolkit.graph.editing import infer_shapes
+from toolkit.quantization.bias_correction import correct_biases
 from toolkit.quantization.calibration import Ranges
 from toolkit.quantization.candidate import REWRITES, Candidate
 from toolkit.quantization.float_model import FloatModel
@@ -30,6 +31,7 @@ class Built:
         int8_nodes: Names of the nodes of the float graph that work in int8.
         float_nodes: Names of the others.
         reasons: Why a weight layer stayed in float, by its name.
+        repairs: What had to be done to the float model first, in words.
         samples: Calibration samples that were run.
         ranges_grew: See `toolkit.quantization.calibration.Ranges.growth`.
         warnings: What a person should know.
@@ -40,6 +42,7 @@ class Built:
     int8_nodes: tuple[str, ...]
     float_nodes: tuple[str, ...]
     reasons: dict[str, str]
+    repairs: tuple[str, ...]
     samples: int = 0
     ranges_grew: float | None = None
     warnings: tuple[str, ...] = ()
@@ -56,6 +59,7 @@ def build(source: FloatModel, candidate: Candidate) -> Built:
         ModelError: The model has nothing to quantize.
         DataError: The samples do not fit.
     """
+    source = source.of(candidate.recipe)
     if candidate.recipe.method == "dynamic":
         return _dynamic(source, candidate)
     for _ in range(_ATTEMPTS):
@@ -83,6 +87,10 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
     ranges = source.ranges(activations(model, placement, recipe), recipe)
     ranges = replace(ranges, ranges=share_scales(model, placement.int8, ranges.ranges))
     quantized = quantize_static(model, placement, ranges.ranges, recipe)
+    if recipe.bias_correction and source.data is not None:
+        samples = source.data.calibration
+        correct_biases(model, quantized, placement.int8, samples, source.shifts)
+        quantized = quantize_static(model, placement, ranges.ranges, recipe)
     int8 = {*placement.int8, *arithmetic}
     built = Built(
         model=quantized,
@@ -90,6 +98,7 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
         int8_nodes=tuple(name for name in source.nodes if name in int8),
         float_nodes=tuple(name for name in source.nodes if name not in int8),
         reasons=placement.stays_float,
+        repairs=source.repairs,
         samples=ranges.samples,
         ranges_grew=ranges.growth,
         warnings=_calibration_warnings(ranges),
@@ -119,6 +128,7 @@ def _dynamic(source: FloatModel, candidate: Candidate) -> Built:
         int8_nodes=tuple(layers),
         float_nodes=tuple(name for name in source.nodes if name not in set(layers)),
         reasons=placement.stays_float,
+        repairs=source.repairs,
     )
 
 

@@ -123,11 +123,11 @@ def _measure(
     # A float input of the graph is its own activation: what is fed is what would come back.
     inputs = {value.name for value in model.graph.input}
     fetched = [name for name in wanted if name not in inputs]
-    runner = Runner(_exposing(model, fetched), outputs=fetched)
+    runner = Runner(exposing(model, fetched), outputs=fetched)
     collectors: dict[str, Collector] = {
         name: new_collector(calibration, activations) for name in wanted
     }
-    size = runner.fixed_batch or _batch_size(runner, samples)
+    size = runner.fixed_batch or batch_size(runner, samples)
     checkpoint = len(samples) * 3 // 4
     earlier: dict[str, Range] = {}
     with progress("calibrating", len(samples)) as advance:
@@ -165,7 +165,7 @@ def _remembered(document: dict[str, Any] | None, wanted: list[str]) -> Ranges | 
     return found if plausible and set(ranges) == set(growths) == set(wanted) else None
 
 
-def _exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+def exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     """Return a copy of the model that has these tensors among its outputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -178,7 +178,7 @@ def _exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     return copy
 
 
-def _batch_size(runner: Runner, samples: Samples) -> int:
+def batch_size(runner: Runner, samples: Samples) -> int:
     """Return how many samples' activations fit the memory that a batch may take."""
     per_sample = sum(values.nbytes for values in runner.run(samples.feed(slice(0, 1))))
     return max(1, min(_MAX_BATCH, _BATCH_BYTES // max(per_sample, 1)))

@@ -57,6 +57,16 @@ class Comparison:
             return None
         return 100 * (self.right_float - self.right_int8) / self.samples
 
+    @property
+    def figures(self) -> str:
+        """What was measured, in words."""
+        found = [f"{self.sqnr_db:.1f} dB"]
+        if self.agreement is not None:
+            found.insert(0, f"{100 * self.agreement:.2f} % agreement")
+        if self.drop is not None:
+            found.insert(0, f"a drop of {self.drop:.4g} points of top-1")
+        return ", ".join(found)
+
 
 def has_classes(output: OutputSpec) -> bool:
     """Tell whether an output holds a score for each class."""

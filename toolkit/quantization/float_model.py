@@ -3,8 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
+from toolkit.graph.passes.equalize_layers import equalize_layers
+from toolkit.quantization.bias_correction import Shifts
 from toolkit.quantization.calibration import Ranges, calibrate
 from toolkit.quantization.preparing import Prepared, prepare
 from toolkit.quantization.recipe import Recipe
@@ -19,6 +22,7 @@ class FloatModel:
         data: Samples to calibrate with; None suffices for a dynamic recipe.
         repairs: What had to be done to it first, in words.
         nodes: The names of its nodes, in their order.
+        shifts: What biases were found to be off by (`toolkit.quantization.bias_correction`).
     """
 
     def __init__(self, path: Path, data: Data | None, prepared: Prepared | None = None) -> None:
@@ -38,11 +42,29 @@ class FloatModel:
         self.repairs = prepared.repairs
         self.nodes = tuple(str(node.name) for node in prepared.model.graph)
         self._model = prepared.model
+        self.shifts: Shifts = {}
         self._ranges: dict[str, Ranges] = {}
+        self._equalized: FloatModel | None = None
 
     def copy(self) -> ir.Model:
         """Return the graph to change at will; the weights are shared."""
         return self._model.clone()
+
+    def proto(self) -> onnx.ModelProto:
+        """Return the graph to run."""
+        return ir.to_proto(self._model)
+
+    def of(self, recipe: Recipe) -> "FloatModel":
+        """Return the float model that a recipe starts from: this one, or its equalized form."""
+        if not recipe.equalization:
+            return self
+        if self._equalized is None:
+            model = self.copy()
+            pairs = equalize_layers(model)
+            done = (f"{pairs} pairs of layers equalized",) if pairs else ()
+            prepared = Prepared(model, (*self.repairs, *done))
+            self._equalized = FloatModel(self.path, self.data, prepared)
+        return self._equalized
 
     def ranges(self, names: Iterable[str], recipe: Recipe) -> Ranges:
         """Return the ranges of activations; those that no candidate asked for before are measured.
@@ -63,7 +85,7 @@ class FloatModel:
         missing = [name for name in wanted if known is None or name not in known.ranges]
         if missing or known is None:
             found = calibrate(
-                ir.to_proto(self._model),
+                self.proto(),
                 missing,
                 self.data.calibration,
                 recipe.calibration,

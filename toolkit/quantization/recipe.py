@@ -96,7 +96,13 @@ class Recipe(Table):
         operators: Patterns of operator types.
         nodes: Patterns of node names.
         placement: See `Placement`.
+        bias_correction: Move biases by the mean error that rounded weights make (static
+            quantization); see `toolkit.quantization.bias_correction`.
+        equalization: Scale channels between layers to weights of like size first (static
+            quantization); see `toolkit.graph.passes.equalize_layers`.
         max_drop: Accuracy budget in points of top-1, used when the caller gives none.
+        min_agreement: Accuracy budget in percent of equal classes, used when the caller gives none.
+        min_sqnr: Accuracy budget in decibels, used when the caller gives none.
     """
 
     description: str = Field(min_length=1)
@@ -108,7 +114,11 @@ class Recipe(Table):
     operators: Selection = Selection()
     nodes: Selection = Selection()
     placement: Placement = Placement()
+    bias_correction: bool = False
+    equalization: bool = False
     max_drop: float | None = Field(default=None, ge=0, le=100)
+    min_agreement: float | None = Field(default=None, ge=0, le=100)
+    min_sqnr: float | None = Field(default=None, allow_inf_nan=False)
 
 
 def read_recipe(name: str | Path) -> tuple[str, Recipe]:

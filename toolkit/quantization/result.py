@@ -9,6 +9,32 @@ from toolkit.quantization.optimizer_check import OptimizerCheck
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One way that was tried to keep the accuracy budget.
+
+    Attributes:
+        what: What was changed, in words.
+        validation: Both models on the validation samples.
+        kept: Whether that is within the budget.
+    """
+
+    what: str
+    validation: Comparison
+    kept: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        drop = self.validation.drop
+        return {
+            "what": self.what,
+            "drop": None if drop is None else round(drop, 6),
+            "agreement": self.validation.agreement,
+            "sqnr_db": finite(self.validation.sqnr_db),
+            "kept": self.kept,
+        }
+
+
+@dataclass(frozen=True)
 class QuantizeResult:
     """The quantized model and what it cost.
 
@@ -21,6 +47,7 @@ class QuantizeResult:
         samples: Calibration samples that were run; 0 for a dynamic recipe.
         test: Both models on the test samples, or None without data.
         validation: Both models on the validation samples, when there was a budget.
+        attempts: What was tried to keep the budget, in its order; empty without a budget.
         optimizer: How far onnxruntime's optimizer moves the answer, or None without data.
         int8_nodes: Names of the nodes of the float graph that work in int8 now.
         float_nodes: Names of the others.
@@ -40,6 +67,7 @@ class QuantizeResult:
     samples: int
     test: Comparison | None
     validation: Comparison | None
+    attempts: tuple[Attempt, ...]
     optimizer: OptimizerCheck | None
     int8_nodes: tuple[str, ...]
     float_nodes: tuple[str, ...]
@@ -66,6 +94,7 @@ class QuantizeResult:
             "validation": None
             if self.validation is None
             else {"samples": self.validation.samples, **(accuracy(self.validation) or {})},
+            "attempts": [attempt.to_dict() for attempt in self.attempts],
             "optimizer_steps": None if self.optimizer is None else self.optimizer.steps,
             "nodes": {"int8": len(self.int8_nodes), "float": len(self.float_nodes)},
             "float_layers": self.reasons,

@@ -1,7 +1,9 @@
 """The result of `quantize` for a person at the terminal."""
 
-from toolkit.quantization.result import QuantizeResult
-from toolkit.reporting.terminal import note, print_pairs
+from collections.abc import Sequence
+
+from toolkit.quantization.result import Attempt, QuantizeResult
+from toolkit.reporting.terminal import note, print_pairs, print_table
 
 
 def show(result: QuantizeResult) -> None:
@@ -22,6 +24,8 @@ def show(result: QuantizeResult) -> None:
     pairs.extend(("in float", f"{name}: {reason}") for name, reason in result.reasons.items())
     pairs.extend(("repaired", repair) for repair in result.repairs)
     print_pairs(pairs)
+    if len(result.attempts) > 1:
+        show_attempts(result.attempts)
     for warning in result.warnings:
         note(f"Warning: {warning}")
 
@@ -39,7 +43,22 @@ def _accuracy(result: QuantizeResult) -> list[tuple[str, str]]:
         pairs.append(("agreement", f"{100 * test.agreement:.2f} %  (same class as in float)"))
     noise = f"{test.sqnr_db:.1f} dB signal to quantization noise"
     pairs.append(("output", noise if test.drop is not None else f"{noise}  ({where})"))
-    if checked is not None and checked.drop is not None:
-        drop = f"drop {checked.drop:.2f} points on {checked.samples:,} validation samples"
-        pairs.append(("budget", f"kept: {drop}"))
+    if checked is not None:
+        kept = f"kept with {checked.figures} on {checked.samples:,} validation samples"
+        tried = len(result.attempts)
+        pairs.append(("budget", kept if tried == 1 else f"{kept}, at attempt {tried}"))
     return pairs
+
+
+def show_attempts(attempts: Sequence[Attempt]) -> None:
+    """Print what was tried to keep the accuracy budget and what it brought, as a table."""
+    rows = []
+    for attempt in attempts:
+        found = attempt.validation
+        agreement = "" if found.agreement is None else f"{100 * found.agreement:.2f} %"
+        drop = "" if found.drop is None else f"{found.drop:.2f}"
+        kept = "kept" if attempt.kept else "missed"
+        rows.append([attempt.what, drop, agreement, f"{found.sqnr_db:.1f} dB", kept])
+    print_table(
+        rows, ["tried, on validation samples", "drop, points", "agreement", "output", "budget"]
+    )

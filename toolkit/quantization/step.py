@@ -15,8 +15,8 @@ import numpy.typing as npt
 from toolkit.contract import Contract, OutputSpec
 from toolkit.errors import DataError
 from toolkit.files import check_output
-from toolkit.quantization import budget as budgets
 from toolkit.quantization import writing
+from toolkit.quantization.budget import Budget, check_data, check_decidable
 from toolkit.quantization.building import Built
 from toolkit.quantization.candidate import Candidate
 from toolkit.quantization.checking import Comparison, answers, compare
@@ -24,6 +24,7 @@ from toolkit.quantization.data_check import warnings_about
 from toolkit.quantization.float_model import FloatModel
 from toolkit.quantization.optimizer_check import check_optimizer
 from toolkit.quantization.recipe import Recipe, read_recipe
+from toolkit.quantization.repair import meet_budget
 from toolkit.quantization.result import QuantizeResult
 from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Data, Samples, from_data
@@ -46,6 +47,8 @@ def quantize(
     samples: int | None = None,
     seed: int = 0,
     max_drop: float | None = None,
+    min_agreement: float | None = None,
+    min_sqnr: float | None = None,
     force: bool = False,
 ) -> QuantizeResult:
     """Quantize an ONNX model and measure what it costs.
@@ -63,41 +66,42 @@ def quantize(
         samples: Calibration samples, by default as many as the recipe says.
         seed: Draws the calibration samples; 0 or above.
         max_drop: Accuracy budget, in percentage points of top-1 on validation samples, 0 to 100.
-            If it is exceeded, nothing is written.
+            A model that exceeds it is repaired; where that does not help, nothing is written.
+        min_agreement: The same without labels: percent of the validation samples to which the
+            float and the quantized model must give the same class, 0 to 100.
+        min_sqnr: The same for outputs without classes: the least ratio of signal to quantization
+            noise, in decibels.
         force: Replace a file that is there.
 
     Raises:
-        CheckFailedError: The budget is exceeded, or onnxruntime's optimizer changes the answer.
+        CheckFailedError: The budget cannot be kept, or onnxruntime's optimizer changes the answer.
         ModelError: The model is missing, damaged, quantized already, or has nothing to quantize;
             or there is a budget and its output holds no classes.
         DataError: The data is missing, unreadable or does not fit the model.
         RecipeError: The recipe is unknown or has an error.
         OutputError: The output cannot be written, or exists and ``force`` is False.
-        ValueError: ``samples``, ``seed`` or ``max_drop`` is out of range.
+        ValueError: ``samples``, ``seed`` or a budget is out of range.
     """
     started = time.perf_counter()
     if samples is not None and samples < 1:
         raise ValueError(f"samples is {samples}, it must be at least 1")
     if seed < 0:
         raise ValueError(f"seed is {seed}, it cannot be negative")
-    if max_drop is not None and not 0 <= max_drop <= 100:  # NaN is refused, too
-        raise ValueError(f"max_drop is {max_drop}, it must be from 0 to 100")
+    budget = Budget(max_drop, min_agreement, min_sqnr)
     source = find_model(str(model), ".onnx")
     output = check_output(output, force=force, inputs=[source], suffixes=[".onnx"])
     recipe_name, rules = read_recipe(recipe)
     contract = load(source, provider="cpu").contract
-    budget = rules.max_drop if max_drop is None else max_drop
-    if budget is not None:
-        budgets.check_decidable(str(source), contract)
+    budget = budget.or_else(Budget(rules.max_drop, rules.min_agreement, rules.min_sqnr))
+    check_decidable(budget, str(source), contract)
     count = rules.calibration.samples if samples is None else samples
     loaded = _data(data, contract, rules, count, seed)
-    if budget is not None:
-        budgets.check_labels(loaded)
+    check_data(budget, loaded)
 
     reference = Runner(source, [contract.outputs[0].name])
     float_model = FloatModel(source, loaded)
     trials = Trials(float_model, reference, contract.outputs[0], budget)
-    best = budgets.meet_budget(trials, trials.run(Candidate(rules)), recipe_name)
+    best, attempts = meet_budget(trials, trials.run(Candidate(rules)), recipe_name)
     built = best.built
 
     test = optimizer = None
@@ -118,11 +122,12 @@ def quantize(
         samples=built.samples,
         test=test,
         validation=best.validation,
+        attempts=attempts,
         optimizer=optimizer,
         int8_nodes=built.int8_nodes,
         float_nodes=built.float_nodes,
         reasons=built.reasons,
-        repairs=float_model.repairs,
+        repairs=built.repairs,
         ranges_grew=built.ranges_grew,
         warnings=tuple(warnings),
         seconds=time.perf_counter() - started,

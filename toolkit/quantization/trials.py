@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from toolkit.contract import OutputSpec
+from toolkit.quantization.budget import Budget
 from toolkit.quantization.building import Built, build
 from toolkit.quantization.candidate import Candidate
 from toolkit.quantization.checking import Comparison, answers, compare
@@ -36,11 +37,11 @@ class Trials:
         source: The float model, with its data.
         reference: Runs the float model.
         output: The output that is compared, the first.
-        budget: Points of top-1 that may be lost on validation samples, or None for no limit.
+        budget: What may be lost on validation samples; it may be empty.
     """
 
     def __init__(
-        self, source: FloatModel, reference: Runner, output: OutputSpec, budget: float | None
+        self, source: FloatModel, reference: Runner, output: OutputSpec, budget: Budget
     ) -> None:
         self.source = source
         self.reference = reference
@@ -56,7 +57,7 @@ class Trials:
             DataError: The samples do not fit.
         """
         built = build(self.source, candidate)
-        return Trial(built, None if self.budget is None else self.validate(built))
+        return Trial(built, self.validate(built) if self.budget else None)
 
     def validate(self, built: Built) -> Comparison:
         """Compare a built candidate with the float model on the validation samples.
@@ -74,8 +75,7 @@ class Trials:
         return compare(self._expected, found, samples, self.output)
 
     def keeps_budget(self, trial: Trial) -> bool:
-        """Tell whether a trial loses no more than the budget; without a budget each does."""
-        if self.budget is None:
-            return True
-        drop = None if trial.validation is None else trial.validation.drop
-        return drop is not None and drop <= self.budget
+        """Tell whether a trial is within the budget; without a budget each is."""
+        return not self.budget or (
+            trial.validation is not None and self.budget.keeps(trial.validation)
+        )

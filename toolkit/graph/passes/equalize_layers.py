@@ -9,7 +9,7 @@ nothing moves. f may be ReLU, leaky ReLU, a pooling, a flattening, or several of
 is none: its upper bound does not scale.
 
 Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction",
-ICCV 2019, section 4.1 and equation 11. Two things differ from it: a factor stays within
+ICCV 2019, section 4.1. Two things differ from it: a factor stays within
 [1/64, 64], because the activations grow as the weights shrink (the paper absorbs their large
 biases instead); and a Clip is not replaced by a ReLU, which would change the model.
 
@@ -157,7 +157,7 @@ def _input_channels(node: ir.Node) -> int:
 def _output_ranges(node: ir.Node, weight: _Float64) -> _Float64:
     axis = _output_axis(node)
     others = tuple(index for index in range(weight.ndim) if index != axis)
-    return np.abs(weight).max(axis=others)
+    return np.asarray(np.abs(weight).max(axis=others))
 
 
 def _input_ranges(pair: _Pair, weight: _Float64) -> _Float64:
@@ -166,9 +166,9 @@ def _input_ranges(pair: _Pair, weight: _Float64) -> _Float64:
     if node.op_type == "Conv":
         groups = integer(node, "group", 1)
         grouped = np.abs(weight).reshape(groups, len(weight) // groups, weight.shape[1], -1)
-        return grouped.max(axis=(1, 3)).ravel()
+        return np.asarray(grouped.max(axis=(1, 3))).ravel()
     largest = np.abs(weight).max(axis=_output_axis(node))
-    return largest.reshape(-1, pair.repeat).max(axis=1)
+    return np.asarray(largest.reshape(-1, pair.repeat).max(axis=1))
 
 
 def _factors(first: _Float64, second: _Float64) -> _Float64:
