@@ -131,13 +131,14 @@ def _pooling(graph: Growing, name: str, shape: Shape) -> tuple[str, Shape] | Non
     return result, (*shape[:2], *((size - kernel) // stride + 1 for size in shape[2:]))
 
 
-def _padded_pooling(graph: Growing, name: str, shape: Shape) -> tuple[str, Shape] | None:
+def _padded(graph: Growing, name: str, shape: Shape) -> tuple[str, Shape] | None:
     if len(shape) != 4 or min(shape[2:]) < 3:
         return None
     inputs = [name, graph.ints(0, 0, 1, 1, 0, 0, 1, 1)]
     if graph.chance(0.6):
         inputs.append(graph.constant(np.array([0, 0, -1][graph.draw(3)], np.float32)))
-    return _pooling(graph, graph.add("Pad", *inputs), (*shape[:2], shape[2] + 2, shape[3] + 2))
+    window = _pooling if graph.chance(0.6) else _convolution
+    return window(graph, graph.add("Pad", *inputs), (*shape[:2], shape[2] + 2, shape[3] + 2))
 
 
 def _tower(graph: Growing, name: str, shape: Shape) -> tuple[str, Shape] | None:
@@ -327,7 +328,7 @@ def _to_own_shape(graph: Growing, name: str, shape: Shape) -> tuple[str, Shape]:
 
 
 FRAGMENTS: tuple[Fragment, ...] = (
-    _convolution, _tower, _pooling, _padded_pooling, _slice, _transposition, _there_and_back,
+    _convolution, _tower, _pooling, _padded, _slice, _transposition, _there_and_back,
     _activation, _per_channel, _by_a_number, _batch_normalization, _flattening, _moved_flattening,
     _dense, _tensordot, _gelu, _layer_normalization, _joined, _twice, _reduction, _softmax,
     _to_own_shape,

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from toolkit.graph.passes import (
     cancel_transposes,
     fold_batch_norm,
+    fold_pad,
     fold_scale,
     fold_shapes,
     fold_transpose,
@@ -31,6 +32,7 @@ PASSES: dict[str, Callable[[ir.Model], int]] = {
     "fold_transpose": fold_transpose.fold_transpose,
     "fold_batch_norm": fold_batch_norm.fold_batch_norm,
     "fuse_gemm": fuse_gemm.fuse_gemm,
+    "fold_pad": fold_pad.fold_pad,
     "guard_pad_maxpool": guard_pad_maxpool.guard_pad_maxpool,
     "trim_borders": trim_borders.trim_borders,
     "fold_scale": fold_scale.fold_scale,
