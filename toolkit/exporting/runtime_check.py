@@ -1,7 +1,5 @@
 """Loads and runs a model in another version of onnxruntime, in a throw-away folder."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.errors import CheckFailedError, ToolkitError
+from toolkit.errors import CheckFailedError
 from toolkit.exporting import parity, runtime_probe
 from toolkit.exporting.references import Case
+from toolkit.exporting.runtime_install import call, install
 from toolkit.exporting.runtimes import Runtime
 
-_INSTALL_TIMEOUT_S = 600
-_RUN_TIMEOUT_S = 600
-# onnxruntime's wheels up to 1.18 were built against numpy 1.
-_NUMPY_2_SINCE = (1, 19)
+_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def check_runtime(
         ToolkitError: The version cannot be installed here.
         CheckFailedError: The model does not load there, or computes something else.
     """
-    packages = _install(runtime, folder / "packages")
+    installed = install(runtime, folder / "packages")
     (folder / "model.onnx").write_bytes(model)
     inputs = {
         f"{index}/input/{number}": tensor
@@ -92,8 +88,8 @@ def check_runtime(
     }
     np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]  # stubs see allow_pickle
     files = [folder / name for name in ("model.onnx", "inputs.npz", "results.npz")]
-    probe = [sys.executable, "-I", "-S", runtime_probe.__file__, str(packages), *map(str, files)]
-    finished = _call(probe, _RUN_TIMEOUT_S)
+    command = [installed.python, "-I", "-S", runtime_probe.__file__, str(installed.packages)]
+    finished = call([*command, *map(str, files)], _TIMEOUT_S)
     what = f"'{source}': onnxruntime {runtime.version}"
     if finished.returncode != 0:
         reason = (finished.stderr.strip().splitlines() or [f"status {finished.returncode}"])[-1]
@@ -121,34 +117,3 @@ def check_runtime(
             f"{check.max_rel_diff:.1e}, the limit is {limit:g}. Nothing was written."
         )
     return check
-
-
-def _install(runtime: Runtime, target: Path) -> Path:
-    """Install the runtime and the numpy that it was built for into a folder."""
-    number = tuple(int(part) for part in runtime.version.split("."))
-    exact = runtime.version if len(number) == 3 else f"{runtime.version}.*"
-    numpy = "numpy" if number[:2] >= _NUMPY_2_SINCE else "numpy<2"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # Its other dependencies are for its tools; `import onnxruntime` needs numpy alone.
-    wanted = ["--no-deps", "--only-binary", ":all:", f"onnxruntime=={exact}", numpy]
-    finished = _call([*pip, "--target", str(target), *wanted], _INSTALL_TIMEOUT_S)
-    if finished.returncode != 0:
-        lines = [line for line in finished.stderr.splitlines() if line.startswith("ERROR:")]
-        reason = lines[-1].removeprefix("ERROR: ") if lines else finished.stderr.strip()[-200:]
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise ToolkitError(
-            f"--check-runtime: onnxruntime {runtime.version} could not be installed for Python "
-            f"{version} ({reason[:200].rstrip('.')}). Name another version, or leave the check out."
-        )
-    return target
-
-
-def _call(command: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ToolkitError(
-            f"--check-runtime took longer than {timeout_s:g} seconds and was stopped."
-        ) from error

@@ -1,7 +1,7 @@
 """Which opset and IR version an onnxruntime reads: files are written for the one you ship.
 
 A runtime reads every older file, so a version only ever lowers what is written; 17 and 8 are read
-by all since 1.13.
+by all since 1.12.
 """
 
 import re
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from toolkit.errors import RecipeError
 from toolkit.recipes import closest
 
-# The package behind each name, and its newest version when this was written.
+# The package behind each name, and its newest version when this was written: of npm's packages in
+# November 2026, of Maven's for Android in March, of Debian's for as long as it is that release.
 NAMES = {
     "web": ("onnxruntime-web", "1.30.0"),
     "node": ("onnxruntime-node", "1.30.0"),
@@ -18,21 +19,28 @@ NAMES = {
     "debian-trixie": ("python3-onnxruntime", "1.21.0"),
 }
 
-# First version, highest opset, highest IR version. From 1.15 on measured, on the Python wheels;
-# before that from https://onnxruntime.ai/docs/reference/compatibility.html, with the lower IR
-# version where sources differ.
+# First version, highest opset, highest IR version. From 1.10 on measured by
+# bench/runtime_ceilings.py, on the Python wheels; before that from
+# https://onnxruntime.ai/docs/reference/compatibility.html, with the lower IR version where sources
+# differ.
 _CEILINGS = (
     ((1, 0), 11, 6),
     ((1, 3), 12, 6),
     ((1, 6), 13, 7),
     ((1, 8), 14, 7),
     ((1, 9), 15, 7),
-    ((1, 11), 16, 7),
-    ((1, 12), 17, 7),
-    ((1, 13), 17, 8),
+    ((1, 10), 15, 8),
+    ((1, 11), 16, 8),
+    ((1, 12), 17, 8),
     ((1, 14), 18, 8),
     ((1, 15), 19, 9),
+    ((1, 17), 20, 9),
     ((1, 18), 21, 10),
+    ((1, 21), 22, 10),
+    ((1, 23), 23, 11),
+    ((1, 24), 25, 13),
+    ((1, 25), 26, 13),
+    ((1, 32), 28, 14),
 )
 
 
