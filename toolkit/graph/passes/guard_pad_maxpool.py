@@ -5,9 +5,9 @@
 Pad writes 0 at the border, MaxPool pads with minus infinity: where all values of a window are
 negative the results differ. onnxruntime 1.20 to 1.31 fold them all the same (the optimizer
 Pad_Fusion, https://github.com/microsoft/onnxruntime/pull/18136; bench/runtime_ceilings.py shows
-it), and so does onnxoptimizer (https://github.com/onnx/optimizer/pull/318). They look for a pad value of exactly 0; the smallest
-positive one that is left alone is 0 to every later computation. ResNet50V2 is 9e-3 off without
-this.
+it), and so does onnxoptimizer (https://github.com/onnx/optimizer/pull/318). They look for a pad
+value of exactly 0; the smallest positive one that is left alone is 0 to every later computation.
+ResNet50V2 is 9e-3 off without this.
 """
 
 import numpy as np
