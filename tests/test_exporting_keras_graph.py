@@ -119,15 +119,6 @@ def test_what_has_no_onnx_form_is_refused_by_the_name_of_the_layer(message):
         convert(model)
 
 
-def test_an_inexact_layer_is_known_by_name():
-    model = keras_models.single(lambda k: k.Resizing(5, 7, interpolation="bicubic"))()
-
-    (hint,) = refusals.inexact_layers(model)
-
-    assert "(Resizing)" in hint
-    assert 'use "bilinear"' in hint
-
-
 def test_an_unbuilt_model_has_no_signature():
     keras = keras_models.import_keras()
 

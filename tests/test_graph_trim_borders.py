@@ -291,3 +291,18 @@ def test_every_size_of_picture_is_cut_as_far_as_it_can_be():
         counts.append(check(trim_borders, model, batches=(1,)))
     # Four sizes in a row end in one size of answer; the third of them wastes nothing.
     assert counts == [2, 2, 0, 1, 2, 2, 0, 1]
+
+
+def test_a_shape_that_is_declared_too_large_leaves_the_graph_whole(any_size):
+    model = build(
+        """(float[N,6,4] x) => (float[N,6,4] y) { a = Slice(x, zero, two, two)
+        b = Slice(x, two, four, two) c = Sigmoid(b) y = Mul(a, c) }""",
+        zero=ints(0),
+        two=ints(2),
+        four=ints(4),
+    )
+    feed = {"x": random(3, 6, 4)}
+    expected = run(model, feed)[0]
+
+    assert trim_borders(model) == 0
+    np.testing.assert_array_equal(run(model, feed)[0], expected)

@@ -174,7 +174,7 @@ def export(
         content = _serialized(converted)
         limit = parity.limit_of(converted)
         compared = parity.compare(content, contract, cases, limit, computed_by)
-        parity.require(compared, content, contract, cases, str(path), result["hints"])
+        parity.require(compared, content, contract, cases, str(path))
         step = {
             "step": "export",
             "source": path.name,

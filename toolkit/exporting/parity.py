@@ -148,7 +148,6 @@ def require(
     contract: Contract,
     cases: Sequence[Case],
     source: str,
-    hints: Sequence[str] = (),
 ) -> None:
     """Raise when the comparison failed; find the optimizer when it is one of onnxruntime's.
 
@@ -158,7 +157,6 @@ def require(
         contract: Its contract.
         cases: Inputs and the source's outputs.
         source: What to call the source.
-        hints: Sentences about layers that are known to be inexact.
 
     Raises:
         CheckFailedError: Names the output, the figure and the limit.
@@ -171,7 +169,7 @@ def require(
         raise CheckFailedError(
             f"'{source}': the output '{worst.output}' differs from {parity.computed_by} "
             f"in {parity.runtime}: "
-            f"{_figure(worst.max_rel_diff, parity.limit)}. {' '.join((*hints, _NOTHING))}"
+            f"{_figure(worst.max_rel_diff, parity.limit)}. {_NOTHING}"
         )
 
     def is_right(session: Any) -> bool:
@@ -183,7 +181,7 @@ def require(
     raise CheckFailedError(
         f"'{source}': {parity.runtime} gets the output '{worst.output}' wrong when it optimizes "
         f"the graph: {_figure(worst.max_rel_diff, parity.limit)} with its optimizations, "
-        f"{plain:.1e} without; the optimizer at fault is {names}. {' '.join((*hints, _NOTHING))}"
+        f"{plain:.1e} without; the optimizer at fault is {names}. {_NOTHING}"
     )
 
 

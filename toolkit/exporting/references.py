@@ -1,5 +1,6 @@
 """Inputs and what the source makes of them, for the comparison with ONNX. Runs in the child."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.contract import InputSpec
+from toolkit.contract import Contract, InputSpec
 from toolkit.errors import ModelError
 from toolkit.exporting.sources.model import SourceModel
 from toolkit.runtime.feeding import to_batch
@@ -102,6 +103,30 @@ def run(
     if len(parts) == 1:
         return parts[0]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def with_real_shapes(contract: Contract, cases: Sequence[Case]) -> Contract:
+    """Return the contract with the output sizes that the cases have, where it has other ones.
+
+    Keras may be wrong about a layer: its Activation says that every function keeps the shape, and
+    "glu" halves the last axis.
+    """
+    real = cases[0].outputs
+    return dataclasses.replace(
+        contract,
+        outputs=tuple(
+            dataclasses.replace(
+                spec,
+                shape=tuple(
+                    size if isinstance(said, int) else said
+                    for said, size in zip(spec.shape, output.shape, strict=True)
+                ),
+            )
+            if len(spec.shape) == output.ndim
+            else spec
+            for spec, output in zip(contract.outputs, real, strict=True)
+        ),
+    )
 
 
 def save(cases: Sequence[Case], path: Path) -> None:

@@ -1,8 +1,7 @@
 """Refuses what cannot be converted, by the name of the Keras layer and with what to use instead.
 
-Three nets, each for what passes the one before: layers that are known to have no ONNX form or a
-wrong one, operators that tf2onnx left in the graph, and the comparison with Keras, whose message
-gets the layers that are known to be inexact.
+Two nets in front of the comparison with Keras: layers that are known to have no ONNX form, and
+operators that tf2onnx left in the graph.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,21 +12,30 @@ import onnx_ir as ir
 
 from toolkit.errors import ModelError
 
-# What to use in place of an operator that has no ONNX form.
+# Layers that take text, or that ONNX has nothing for, with what to do instead.
+_OUTSIDE = {
+    "HashedCrossing": "do the crossing before the model",
+    "Hashing": "do the hashing before the model",
+    "IntegerLookup": "look categories up before the model",
+    "StringLookup": "look words up before the model",
+    "TextVectorization": "turn text into numbers before the model",
+}
+# What to use in place of an operator that has no ONNX form, or one for known sizes alone.
+_FIXED_SIZE = (
+    "give the model's input a fixed height and width, "
+    'or use interpolation="bilinear" or "nearest" without antialias'
+)
 _REMEDIES = {
-    "LookupTableFindV2": "look words and categories up before the model",
     "RFFT": "use STFTSpectrogram, which exports, or compute the spectrogram before the model",
-    "SparseCross": "do the crossing before the model",
-    "StringToHashBucketFast": "do the hashing before the model",
+    "ResizeArea": _FIXED_SIZE,
+    "ResizeBicubic": _FIXED_SIZE,
+    "ScaleAndTranslate": _FIXED_SIZE,
 }
 _OTHERWISE = "build that part from other layers, or do it outside of the model"
 
-_RESIZERS = ("Resizing", "UpSampling2D")
-_RESIZE_WITH = 'use interpolation="bilinear" or "nearest", without antialias'
-
 
 def refuse_layers(model: Any, source: str) -> None:
-    """Refuse a Keras model with layers that ONNX cannot express, or that convert wrongly.
+    """Refuse a Keras model with layers that ONNX cannot express.
 
     Args:
         model: A built Keras model.
@@ -38,33 +46,14 @@ def refuse_layers(model: Any, source: str) -> None:
     """
     for layer in model._flatten_layers(include_self=False):
         name = f"'{source}': the layer '{layer.name}' ({type(layer).__name__})"
-        if type(layer).__name__ in _RESIZERS:
-            interpolation = str(getattr(layer, "interpolation", ""))
-            # tf2onnx takes "area" for another kind and gets it wrong without a word.
-            if interpolation == "area" or interpolation.startswith("lanczos"):
-                raise ModelError(
-                    f'{name} has interpolation="{interpolation}", which ONNX does not have; '
-                    f"{_RESIZE_WITH}."
-                )
-            if getattr(layer, "antialias", False):
-                raise ModelError(f"{name} has antialias=True; {_RESIZE_WITH}.")
+        if type(layer).__name__ in _OUTSIDE:
+            raise ModelError(f"{name} has no ONNX form; {_OUTSIDE[type(layer).__name__]}.")
         policy = str(getattr(getattr(layer, "dtype_policy", None), "name", ""))
         if "bfloat16" in policy or "float8" in policy:
             raise ModelError(
                 f"{name} computes in {policy}, which onnxruntime does not run on the CPU. "
                 'Load the model with keras.config.set_dtype_policy("float32") and save it again.'
             )
-
-
-def inexact_layers(model: Any) -> list[str]:
-    """Return a sentence for each layer that is known to differ a little after conversion."""
-    return [
-        f"The layer '{layer.name}' ({type(layer).__name__}) has interpolation=\"bicubic\", for "
-        'which TensorFlow rounds its weights; use "bilinear".'
-        for layer in model._flatten_layers(include_self=False)
-        if type(layer).__name__ in _RESIZERS
-        and str(getattr(layer, "interpolation", "")) == "bicubic"
-    ]
 
 
 def layer_classes(model: Any) -> dict[str, str]:

@@ -83,11 +83,10 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
         converted = model.convert(job["opset"], batch)
     (folder / child.MODEL).write_bytes(converted.SerializeToString())
     return {
-        "contract": model.contract.to_dict(),
+        "contract": references.with_real_shapes(model.contract, cases).to_dict(),
         "batch": batch,
         "computed_by": model.computed_by,
         "approximate": model.approximate,
-        "hints": list(model.hints),
         "layers": dict(model.layers),
         "versions": dict(model.versions),
     }

@@ -81,7 +81,6 @@ def describe(model: Any, source: str, known: Contract | None = None) -> SourceMo
         },
         refuse=lambda: refusals.refuse_layers(model, source),
         layers=refusals.layer_classes(model),
-        hints=refusals.inexact_layers(model),
         categories=_categories(model),
         takes_pixels=_takes_pixels(model),
     )

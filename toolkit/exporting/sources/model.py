@@ -42,7 +42,6 @@ class SourceModel:
         refuse: Raises ModelError for what is known to have no ONNX form, or a wrong one.
         batch: The batch size that the source has fixed, or None.
         layers: Class of each layer by its name, to say where an operator comes from.
-        hints: Sentences about layers that are known to be inexact.
         categories: How many values an integer input may have.
         takes_pixels: Whether it scales its inputs down itself, as models that take 0 to 255 do.
         approximate: Whether the source computes in integers, so that its own runtimes differ.
@@ -56,7 +55,6 @@ class SourceModel:
     refuse: Callable[[], None] = _nothing
     batch: int | None = None
     layers: Mapping[str, str] = field(default_factory=dict)
-    hints: Sequence[str] = ()
     categories: int = 10
     takes_pixels: bool = False
     approximate: bool = False

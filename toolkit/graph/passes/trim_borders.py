@@ -93,7 +93,8 @@ def _solve(graph: ir.Graph, entries: set[ir.Value]) -> _Table:
     """Return the smallest extents with which all outputs stay whole, cutting only at entries.
 
     What is needed and what can be had are computed in turn; where more is had than needed, that
-    much is taken as needed, until the two agree. Extents only grow, so this ends.
+    much is taken as needed, until the two agree. Extents only grow, so this ends; where a graph
+    declares a larger shape than it computes they cannot agree, and everything stays whole.
     """
     least: _Table = {}
     while True:
@@ -102,8 +103,10 @@ def _solve(graph: ir.Graph, entries: set[ir.Value]) -> _Table:
         excess = {value: extents for value, extents in had.items() if extents != wanted[value]}
         if not excess:
             return wanted
-        for value, extents in excess.items():
-            least[value] = _larger(wanted[value], extents)
+        grown = {value: _larger(wanted[value], extents) for value, extents in excess.items()}
+        if all(wanted[value] == extents for value, extents in grown.items()):
+            return {value: full(value) for value in wanted}
+        least.update(grown)
 
 
 def _wanted(graph: ir.Graph, least: _Table) -> _Table:
