@@ -19,6 +19,10 @@ def written(path: Path, text: str) -> Path:
 
 def test_the_shipped_recipes() -> None:
     assert set(NAMES) >= {
+        "fp16",
+        "int8-tensorrt",
+        "weights-int4",
+        "weights-int8",
         "int8",
         "int8-arm64",
         "int8-dynamic",
@@ -37,7 +41,8 @@ def test_every_shipped_recipe_says_when_to_use_it_and_works(tmp_path: Path, name
     assert result.recipe == name
     assert result.test is not None
     assert result.test.agreement is not None
-    assert result.test.agreement > 0.9
+    # Of 4 bits, on a network that was never trained, more than a rough likeness is not to be had.
+    assert result.test.agreement > (0.75 if name == "weights-int4" else 0.9)
 
 
 def largest_weight(path: Path) -> int:
@@ -83,6 +88,15 @@ BAD = [
     ("[calibration]\npercentile = 101", "calibration.percentile"),
     ('[activations]\ntype = "int8"\n[weights]\ntype = "uint8"', "no kernels"),
     ('[weights]\ntype = "uint8"\nreduce_range = true', "reduce_range"),
+    ('[weights]\ntype = "int4"', "4-bit weights need"),
+    ('method = "weights"\n[weights]\ntype = "uint8"', "int4"),
+    ("[weights]\nsymmetric = false", "weights.symmetric"),
+    ("[weights]\nblock_size = 33", "weights.block_size"),
+    ('format = "tensorrt"', "TensorRT takes int8"),
+    ('inputs_outputs = "float16"', "needs 'method' \"float16\""),
+    ('method = "dynamic"\nequalization = true', "'equalization' need"),
+    ("min_agreement = 101", "min_agreement"),
+    ("min_sqnr = nan", "min_sqnr"),
     ("max_drop = -1", "max_drop"),
     ("[nodes]\ninclude = 3", "nodes.include"),
     ("= 3", "no valid TOML"),

@@ -6,16 +6,19 @@ import onnx
 import onnx_ir as ir
 
 from toolkit.errors import ModelError
-from toolkit.graph.editing import infer_shapes
+from toolkit.graph.editing import constant, infer_shapes
 from toolkit.quantization.bias_correction import correct_biases
 from toolkit.quantization.calibration import Ranges
 from toolkit.quantization.candidate import REWRITES, Candidate
+from toolkit.quantization.float16 import float_tensors, overflowing, to_float16
 from toolkit.quantization.float_model import FloatModel
 from toolkit.quantization.pixels import Pixels, dequantize, find_pixels, fold_into_weights
-from toolkit.quantization.placement import Placement, is_weight_layer, place
+from toolkit.quantization.placement import Placement, is_selected, is_weight_layer, place
+from toolkit.quantization.recipe import Recipe
 from toolkit.quantization.rewriting import activations, quantize_dynamic, quantize_static
 from toolkit.quantization.share_scales import share_scales
 from toolkit.quantization.unfused import unfused
+from toolkit.quantization.weights_only import quantize_weights
 
 _ATTEMPTS = 4  # each puts nodes back that onnxruntime left unfused; nearly always the first is all
 _NO_KERNEL = "onnxruntime has no int8 kernel for it here"
@@ -60,8 +63,10 @@ def build(source: FloatModel, candidate: Candidate) -> Built:
         DataError: The samples do not fit.
     """
     source = source.of(candidate.recipe)
-    if candidate.recipe.method == "dynamic":
-        return _dynamic(source, candidate)
+    if candidate.recipe.method == "float16":
+        return _float16(source, candidate)
+    if candidate.recipe.method != "static":
+        return _without_ranges(source, candidate)
     for _ in range(_ATTEMPTS):
         built, left = _static(source, candidate)
         if not left:
@@ -114,20 +119,62 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
     return built, unfused(quantized, placement.int8)
 
 
-def _dynamic(source: FloatModel, candidate: Candidate) -> Built:
+def _without_ranges(source: FloatModel, candidate: Candidate) -> Built:
+    """Quantize weights; activations at every run or not at all."""
+    recipe = candidate.recipe
     model = source.copy()
-    placement = place(model, candidate.recipe, [], candidate.kept)
+    if recipe.method == "weights":
+        candidate = candidate.keeping(_no_matrices(model, recipe), "its weights are no matrix")
+    placement = place(model, recipe, [], candidate.kept)
     _require_layers(source, placement, model)
     chosen = set(placement.int8)
     layers = [
         str(node.name) for node in model.graph if node.name in chosen and is_weight_layer(node)
     ]
+    if recipe.method == "weights":
+        quantized = quantize_weights(model, layers, recipe.weights)
+    else:
+        quantized = quantize_dynamic(model, layers, recipe)
     return Built(
-        model=quantize_dynamic(model, layers, candidate.recipe),
+        model=quantized,
         candidate=candidate,
         int8_nodes=tuple(layers),
         float_nodes=tuple(name for name in source.nodes if name not in set(layers)),
         reasons=placement.stays_float,
+        repairs=source.repairs,
+    )
+
+
+def _no_matrices(model: ir.Model, recipe: Recipe) -> list[str]:
+    """Return the weight layers that the recipe selects and whose weights are no matrix [K, N]."""
+    layers = [node for node in model.graph if is_weight_layer(node)]
+    arrays = [(node, constant(node.inputs[1])) for node in layers]
+    return [
+        str(node.name)
+        for node, array in arrays
+        if (array is None or array.ndim != 2) and is_selected(recipe.operators, node.op_type)
+    ]
+
+
+def _float16(source: FloatModel, candidate: Candidate) -> Built:
+    recipe = candidate.recipe
+    model = source.copy()
+    infer_shapes(model)
+    ranges = {} if source.data is None else source.extremes(float_tensors(model))
+    kept = {**overflowing(model, ranges), **candidate.kept}
+    for node in model.graph:
+        name = str(node.name)
+        if not (is_selected(recipe.operators, node.op_type) and is_selected(recipe.nodes, name)):
+            kept.setdefault(name, "the recipe leaves it out")
+    halved = [name for name in source.nodes if name not in kept]
+    if not halved:
+        raise ModelError(f"'{source.path}' has nothing to turn into float16; use the float model.")
+    return Built(
+        model=to_float16(model, kept, keep_ends=recipe.inputs_outputs == "keep"),
+        candidate=candidate,
+        int8_nodes=tuple(halved),
+        float_nodes=tuple(name for name in source.nodes if name in kept),
+        reasons={name: kept[name] for name in source.nodes if name in kept},
         repairs=source.repairs,
     )
 

@@ -172,9 +172,8 @@ def exposing(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     present = {output.name for output in copy.graph.output}
     for name in names:
         if name not in present:
-            copy.graph.output.append(
-                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            )
+            # onnxruntime knows its type.
+            copy.graph.output.append(onnx.ValueInfoProto(name=name))
     return copy
 
 

@@ -103,9 +103,15 @@ def compare(expected: Array, found: Array, samples: Samples, output: OutputSpec)
 
 
 def sqnr_db(reference: Array, other: Array) -> float:
-    """Return the signal to noise ratio of ``other``, in decibels; infinite for equal arrays."""
+    """Return the signal to noise ratio of ``other``, in decibels.
+
+    Infinite for equal arrays, minus infinity where NaN or infinity takes the place of a number.
+    """
     signal = reference.astype(np.float64)
-    noise = float(np.sum((signal - other.astype(np.float64)) ** 2))
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        noise = float(np.sum((signal - other.astype(np.float64)) ** 2))
+    if not np.isfinite(noise):
+        return float("-inf")
     if noise == 0:
         return float("inf")
     power = float(np.sum(signal**2))

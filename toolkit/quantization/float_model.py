@@ -10,7 +10,8 @@ from toolkit.graph.passes.equalize_layers import equalize_layers
 from toolkit.quantization.bias_correction import Shifts
 from toolkit.quantization.calibration import Ranges, calibrate
 from toolkit.quantization.preparing import Prepared, prepare
-from toolkit.quantization.recipe import Recipe
+from toolkit.quantization.ranges import Range
+from toolkit.quantization.recipe import Activations, Calibration, Recipe
 from toolkit.quantization.samples import Data
 
 
@@ -44,6 +45,7 @@ class FloatModel:
         self._model = prepared.model
         self.shifts: Shifts = {}
         self._ranges: dict[str, Ranges] = {}
+        self._extremes: dict[str, Range] = {}
         self._equalized: FloatModel | None = None
 
     def copy(self) -> ir.Model:
@@ -95,3 +97,26 @@ class FloatModel:
             known = found if known is None else known.joined(found)
             self._ranges[key] = known
         return known.of(wanted)
+
+    def extremes(self, names: Iterable[str]) -> dict[str, Range]:
+        """Return the smallest and largest value of activations on all but the test samples.
+
+        Args:
+            names: float32 tensors of the graph.
+
+        Raises:
+            DataError: The samples do not fit the model, or an activation is not finite.
+            ValueError: There are no samples.
+        """
+        if self.data is None:
+            raise ValueError("extremes are measured on samples")
+        wanted = list(names)
+        if any(name not in self._extremes for name in wanted):
+            parts = [
+                calibrate(self.proto(), wanted, samples, Calibration(), Activations()).ranges
+                for samples in (self.data.calibration, self.data.validation)
+            ]
+            for name in wanted:
+                lows, highs = zip(*(part[name] for part in parts), strict=True)
+                self._extremes[name] = (min(lows), max(highs))
+        return {name: self._extremes[name] for name in wanted}

@@ -61,7 +61,9 @@ def place(
         pixels: The picture inputs; their exact ones count as int8.
         excluded: Nodes that stay in float whatever the recipe says, with the reason.
     """
-    exact = {entry.result for entry in pixels if entry.zero_point is not None}
+    # TensorRT knows no uint8 in QuantizeLinear's sense, and places all but layers itself.
+    tensorrt = recipe.format == "tensorrt"
+    exact = {entry.result for entry in pixels if entry.zero_point is not None and not tensorrt}
     arithmetic = {node for entry in pixels for node in entry.arithmetic}
     placed: dict[str, ir.Node] = {}
     stays: dict[str, str] = {}
@@ -77,9 +79,10 @@ def place(
                 stays[name] = reason
                 continue
         elif (
-            node.op_type not in CARRIERS
+            tensorrt
+            or node.op_type not in CARRIERS
             or name in excluded
-            or not (_selected(recipe.operators, node.op_type) and _selected(recipe.nodes, name))
+            or not (is_selected(recipe.operators, node.op_type) and is_selected(recipe.nodes, name))
             or not _all_quantized(node, quantized)
         ):
             continue
@@ -109,9 +112,9 @@ def is_weight_layer(node: ir.Node) -> bool:
 
 def _reason(node: ir.Node, recipe: Recipe, quantized: set[ir.Value]) -> str | None:
     """Return why a weight layer stays in float, or None."""
-    if not _selected(recipe.operators, node.op_type):
+    if not is_selected(recipe.operators, node.op_type):
         return f"the recipe leaves {node.op_type} out"
-    if not _selected(recipe.nodes, node.name or ""):
+    if not is_selected(recipe.nodes, node.name or ""):
         return "the recipe leaves this node out"
     if node.op_type == "Gemm" and not _plain_gemm(node):
         return "int8 kernels know no transposed input and no factors alpha and beta"
@@ -158,7 +161,8 @@ def _vector(bias: ir.Value) -> bool:
     return array is not None and array.ndim == 1 and array.size > 1
 
 
-def _selected(selection: Selection, name: str) -> bool:
+def is_selected(selection: Selection, name: str) -> bool:
+    """Tell whether a name is among those that a recipe selects."""
     return any(fnmatchcase(name, pattern) for pattern in selection.include) and not any(
         fnmatchcase(name, pattern) for pattern in selection.exclude
     )

@@ -8,8 +8,8 @@ from pydantic import Field
 from toolkit.errors import RecipeError
 from toolkit.recipes import Table, find, read_toml
 
-Method = Literal["static", "dynamic"]
-Format = Literal["qdq", "qoperator"]
+Method = Literal["static", "dynamic", "weights", "float16"]
+Format = Literal["qdq", "qoperator", "tensorrt"]
 Integer = Literal["uint8", "int8"]
 RangeMethod = Literal["minmax", "moving_average", "percentile", "entropy", "mse"]
 
@@ -33,15 +33,25 @@ class Weights(Table):
     """The integers that stand for weights.
 
     Attributes:
-        type: "int8" with zero point 0, or "uint8".
+        type: "int8", "uint8", or "int4" (method "weights" alone).
+        symmetric: Zero point 0, or in the middle for "uint8". By default of signed types. The
+            method "weights" alone has kernels for signed types that are not.
         per_channel: One scale per output channel rather than one per tensor.
+        block_size: Weights of a column that share a scale (method "weights").
         reduce_range: 7 bits instead of 8, so that the 16-bit sums of x86 CPUs without VNNI
             cannot saturate.
     """
 
-    type: Integer = "int8"
+    type: Literal["uint8", "int8", "int4"] = "int8"
+    symmetric: bool | None = None
     per_channel: bool = True
+    block_size: Literal[16, 32, 64, 128, 256] = 32
     reduce_range: bool = False
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the zero point is fixed: as the recipe says, else for signed types."""
+        return self.type != "uint8" if self.symmetric is None else self.symmetric
 
 
 class Calibration(Table):
@@ -87,15 +97,19 @@ class Recipe(Table):
     Attributes:
         description: When to use it, in a sentence.
         method: "static" measures the ranges of activations beforehand; "dynamic" measures them
-            at every run and needs no data.
-        format: "qdq" writes QuantizeLinear and DequantizeLinear, which every runtime reads;
-            "qoperator" writes QLinearConv and its kin.
+            at every run and needs no data; "weights" stores the weights of dense layers in 4 or
+            8 bits; "float16" halves all numbers, for GPUs.
+        format: Of static quantization: "qdq" writes QuantizeLinear and DequantizeLinear, which
+            every runtime reads; "qoperator" writes QLinearConv and its kin; "tensorrt" is QDQ as
+            TensorRT wants it.
         activations: See `Activations`.
         weights: See `Weights`.
         calibration: See `Calibration`.
         operators: Patterns of operator types.
         nodes: Patterns of node names.
         placement: See `Placement`.
+        inputs_outputs: "keep" leaves inputs and outputs as they are; "float16" turns those of
+            float32 into float16, too (method "float16").
         bias_correction: Move biases by the mean error that rounded weights make (static
             quantization); see `toolkit.quantization.bias_correction`.
         equalization: Scale channels between layers to weights of like size first (static
@@ -114,11 +128,19 @@ class Recipe(Table):
     operators: Selection = Selection()
     nodes: Selection = Selection()
     placement: Placement = Placement()
+    inputs_outputs: Literal["keep", "float16"] = "keep"
     bias_correction: bool = False
     equalization: bool = False
     max_drop: float | None = Field(default=None, ge=0, le=100)
     min_agreement: float | None = Field(default=None, ge=0, le=100)
     min_sqnr: float | None = Field(default=None, allow_inf_nan=False)
+
+    @property
+    def precision(self) -> str:
+        """What nodes become, in words: "int8", "float16", "int4 weights"."""
+        if self.method == "weights":
+            return f"{self.weights.type} weights"
+        return "float16" if self.method == "float16" else "int8"
 
 
 def read_recipe(name: str | Path) -> tuple[str, Recipe]:
@@ -129,11 +151,35 @@ def read_recipe(name: str | Path) -> tuple[str, Recipe]:
     """
     path = find("quantize", str(name))
     recipe = read_toml(path, Recipe)
-    if recipe.weights.reduce_range and recipe.weights.type == "uint8":
-        raise RecipeError(f"'{path}': 'weights.reduce_range' is for int8 weights; leave it out.")
-    if (recipe.activations.type, recipe.weights.type) == ("int8", "uint8"):
-        raise RecipeError(
-            f"'{path}': onnxruntime has no kernels for int8 activations with uint8 weights; "
-            "set 'weights.type' to \"int8\"."
-        )
+    contradiction = _contradiction(recipe)
+    if contradiction:
+        raise RecipeError(f"'{path}': {contradiction}")
     return path.stem, recipe
+
+
+def _contradiction(recipe: Recipe) -> str | None:
+    """Return what does not go together in a recipe, with the remedy, or None."""
+    method, weights, activations = recipe.method, recipe.weights, recipe.activations
+    if weights.reduce_range and weights.type == "uint8":
+        return "'weights.reduce_range' is for int8 weights; leave it out."
+    if (activations.type, weights.type) == ("int8", "uint8"):
+        return (
+            "onnxruntime has no kernels for int8 activations with uint8 weights; set "
+            "'weights.type' to \"int8\"."
+        )
+    if method == "weights":
+        return None if weights.type != "uint8" else 'set \'weights.type\' to "int8" or "int4".'
+    if weights.type == "int4":
+        return "4-bit weights need 'method' \"weights\"."
+    if weights.type == "int8" and not weights.is_symmetric:
+        return "int8 weights with a zero point have no kernels; leave out 'weights.symmetric'."
+    if recipe.inputs_outputs == "float16" and method != "float16":
+        return "'inputs_outputs' \"float16\" needs 'method' \"float16\"."
+    if recipe.format == "tensorrt" and not (activations.type == "int8" and activations.symmetric):
+        return (
+            "TensorRT takes int8 with zero point 0 alone; set 'activations.type' to \"int8\" and "
+            "'activations.symmetric' to true."
+        )
+    if method != "static" and (recipe.bias_correction or recipe.equalization):
+        return "'bias_correction' and 'equalization' need 'method' \"static\"."
+    return None

@@ -41,6 +41,7 @@ class QuantizeResult:
     Attributes:
         path: The file that was written.
         recipe: Name of the recipe.
+        precision: What nodes became, in words: "int8", "float16", "int4 weights".
         size_bytes: Its size.
         source_size_bytes: The float model's size.
         data: Name of the data, or None when the recipe needs none and none was given.
@@ -49,7 +50,7 @@ class QuantizeResult:
         validation: Both models on the validation samples, when there was a budget.
         attempts: What was tried to keep the budget, in its order; empty without a budget.
         optimizer: How far onnxruntime's optimizer moves the answer, or None without data.
-        int8_nodes: Names of the nodes of the float graph that work in int8 now.
+        int8_nodes: Names of the nodes of the float graph that work in the new precision.
         float_nodes: Names of the others.
         reasons: Why a weight layer stayed in float, by its name.
         repairs: What had to be done to the float model first.
@@ -61,6 +62,7 @@ class QuantizeResult:
 
     path: Path
     recipe: str
+    precision: str
     size_bytes: int
     source_size_bytes: int
     data: str | None
@@ -83,6 +85,7 @@ class QuantizeResult:
             "schema": "toolkit.quantize/1",
             "path": str(self.path),
             "recipe": self.recipe,
+            "precision": self.precision,
             "size_bytes": self.size_bytes,
             "source_size_bytes": self.source_size_bytes,
             "data": self.data,

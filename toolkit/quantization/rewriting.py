@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from toolkit.graph.editing import constant, sole_use
-from toolkit.quantization.placement import Placement
+from toolkit.quantization.placement import WEIGHT_LAYERS, Placement
 from toolkit.quantization.ranges import Range
 from toolkit.quantization.recipe import Recipe
 from toolkit.runtime.session import import_onnxruntime
@@ -24,6 +24,15 @@ from toolkit.runtime.session import import_onnxruntime
 # The quantizer takes this entry as the sign that shapes are inferred; it would otherwise write
 # the model to a file and infer them again.
 _INFERRED = ("onnx.infer", "onnxruntime.quant")
+
+# What TensorRT's builder fuses best: a pair on each input of a layer and none on its output (it
+# moves quantization up through ReLU and pooling itself). It reads no int32 biases, and wants a pair
+# for every reader.
+_TENSORRT = {
+    "QuantizeBias": False,
+    "DedicatedQDQPair": True,
+    "OpTypesToExcludeOutputQuantization": list(WEIGHT_LAYERS),
+}
 
 
 def activations(model: ir.Model, placement: Placement, recipe: Recipe) -> list[str]:
@@ -81,7 +90,12 @@ def quantize_static(
     proto = ir.to_proto(model)
     proto.metadata_props.add(key=_INFERRED[0], value=_INFERRED[1])
     operators = {node.op_type for node in model.graph if node.name in set(placement.int8)}
-    options = {"ActivationSymmetric": recipe.activations.symmetric}
+    options: dict[str, Any] = {
+        "ActivationSymmetric": recipe.activations.symmetric,
+        "WeightSymmetric": recipe.weights.is_symmetric,
+    }
+    if recipe.format == "tensorrt":
+        options |= _TENSORRT
     shared: tuple[Any, ...] = (
         types[recipe.weights.type],
         types[recipe.activations.type],
@@ -92,8 +106,8 @@ def quantize_static(
         options,
     )
     flags = (recipe.weights.per_channel, recipe.weights.reduce_range)
-    with _quiet():
-        if recipe.format == "qdq":
+    with quiet():
+        if recipe.format != "qoperator":
             quantized = QDQQuantizer(proto, *flags, *shared).quantize_model()
         else:
             quantized = ONNXQuantizer(
@@ -103,7 +117,7 @@ def quantize_static(
         _keep_float(quantized, name)
     if recipe.format == "qoperator":
         _drop_double_conversions(quantized)
-    return _finished(quantized)
+    return finished(quantized)
 
 
 def quantize_dynamic(model: ir.Model, names: list[str], recipe: Recipe) -> onnx.ModelProto:
@@ -125,7 +139,7 @@ def quantize_dynamic(model: ir.Model, names: list[str], recipe: Recipe) -> onnx.
     operators = {node.op_type for node in model.graph if node.name in set(names)}
     # Dense layers become a product and an addition; the product keeps the name with this suffix.
     products = [f"{name}_MatMul" for name in names]
-    with _quiet():
+    with quiet():
         quantized = ONNXQuantizer(
             proto,
             recipe.weights.per_channel,
@@ -140,7 +154,7 @@ def quantize_dynamic(model: ir.Model, names: list[str], recipe: Recipe) -> onnx.
             sorted(operators | {"MatMul"}),
             {"MatMulConstBOnly": True},
         ).quantize_model()
-    return _finished(quantized)
+    return finished(quantized)
 
 
 def _absorbed(model: ir.Model, chosen: set[str]) -> dict[str, str]:
@@ -159,7 +173,7 @@ def _absorbed(model: ir.Model, chosen: set[str]) -> dict[str, str]:
 
 def _float_scores(model: ir.Model, placement: Placement, recipe: Recipe) -> list[str]:
     """Return the outputs of int8 layers that stay float32 (in QDQ form)."""
-    if recipe.format != "qdq":
+    if recipe.format == "qoperator":
         return []
     last = set(placement.last_layers)
     return [str(node.outputs[0].name) for node in model.graph if node.name in last]
@@ -240,7 +254,7 @@ def _drop_double_conversions(model: onnx.ModelProto) -> None:
             graph.node.remove(node)
 
 
-def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
+def finished(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with its nodes in order, as ONNX demands, without the quantizer's notes."""
     ordered = ir.from_proto(model)
     ordered.graph.sort()
@@ -254,9 +268,13 @@ def _finished(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantizer's log messages and warnings from the user: our checks say what matters."""
+def quiet() -> Iterator[None]:
+    """Keep the quantizer's log messages and warnings from the user: our checks say what matters.
+
+    Some of its modules set up logging for the whole process when they are imported; that is undone.
+    """
     disabled = logging.root.manager.disable
+    handlers, level = logging.root.handlers[:], logging.root.level
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -264,3 +282,4 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+        logging.root.handlers[:], logging.root.level = handlers, level

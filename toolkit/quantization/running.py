@@ -14,6 +14,7 @@ from toolkit.runtime.session import create_session
 
 Array = npt.NDArray[Any]
 
+_FLOATS: dict[str, npt.DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _MAX_BATCH = 256
 _BATCH_ELEMENTS = 2**19  # of the inputs; the activations of large pictures fill memory fast
 
@@ -33,12 +34,19 @@ class Runner:
         self._session = create_session(content, provider="cpu", optimize=optimize)
         self.outputs = outputs
         sizes = {tensor.shape[0] for tensor in self._session.get_inputs() if tensor.shape}
+        self._floats = {
+            tensor.name: _FLOATS[tensor.type]
+            for tensor in self._session.get_inputs()
+            if tensor.type in _FLOATS
+        }
         fixed = [size for size in sizes if isinstance(size, int)]
         self.fixed_batch: int | None = fixed[0] if fixed else None
 
     def run(self, feed: Feed) -> list[Array]:
         """Return the outputs for one batch.
 
+        Floating point numbers get the width that the model takes: a float16 model is fed what its
+        float32 original is.
         A batch that is smaller than the model insists on is filled up with its last sample; the
         outputs of those copies are dropped again.
 
@@ -46,6 +54,10 @@ class Runner:
             DataError: onnxruntime refuses the batch.
         """
         count = len(next(iter(feed.values())))
+        feed = {
+            name: tensor.astype(self._floats.get(name, tensor.dtype), copy=False)
+            for name, tensor in feed.items()
+        }
         if self.fixed_batch and count < self.fixed_batch:
             feed = {name: _filled(tensor, self.fixed_batch) for name, tensor in feed.items()}
         try:

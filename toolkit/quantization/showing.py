@@ -19,7 +19,7 @@ def show(result: QuantizeResult) -> None:
         grew = f"{100 * result.ranges_grew:.1f} %"
         settled = f"ranges changed by {grew} at most over the last quarter"
         pairs.append(("calibration", f"{result.samples:,} training samples; {settled}"))
-    counts = f"{len(result.int8_nodes)} in int8, {len(result.float_nodes)} in float"
+    counts = f"{len(result.int8_nodes)} in {result.precision}, {len(result.float_nodes)} in float"
     pairs.append(("nodes", counts))
     pairs.extend(("in float", f"{name}: {reason}") for name, reason in result.reasons.items())
     pairs.extend(("repaired", repair) for repair in result.repairs)

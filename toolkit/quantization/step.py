@@ -92,10 +92,15 @@ def quantize(
     output = check_output(output, force=force, inputs=[source], suffixes=[".onnx"])
     recipe_name, rules = read_recipe(recipe)
     contract = load(source, provider="cpu").contract
-    budget = budget.or_else(Budget(rules.max_drop, rules.min_agreement, rules.min_sqnr))
+    asked = budget
+    budget = asked.or_else(Budget(rules.max_drop, rules.min_agreement, rules.min_sqnr))
     check_decidable(budget, str(source), contract)
     count = rules.calibration.samples if samples is None else samples
     loaded = _data(data, contract, rules, count, seed)
+    warnings: list[str] = []
+    if loaded is None and budget and not asked:
+        budget = Budget()
+        warnings.append("Without data nothing was checked, not even the recipe's own budget.")
     check_data(budget, loaded)
 
     reference = Runner(source, [contract.outputs[0].name])
@@ -105,17 +110,20 @@ def quantize(
     built = best.built
 
     test = optimizer = None
-    warnings, checks = list(built.warnings), []
+    warnings += built.warnings
+    checks = []
     if loaded is not None:
         optimizer = check_optimizer(built.model, reference, loaded.validation, str(source))
         test = _measure(reference, built, loaded.test, contract.outputs[0])
         warnings += warnings_about(test, loaded, contract, reference)
         checks = [writing.accuracy_evidence(test, loaded), writing.optimizer_evidence(optimizer)]
     step = writing.provenance(source, recipe_name, built, loaded, seed)
-    size = writing.write(output, built.model, contract.with_step(step, *checks), source)
+    contract = writing.retyped(contract, built.model).with_step(step, *checks)
+    size = writing.write(output, built.model, contract, source)
     return QuantizeResult(
         path=output,
         recipe=recipe_name,
+        precision=rules.precision,
         size_bytes=size,
         source_size_bytes=source.stat().st_size,
         data=None if loaded is None else loaded.name,
@@ -147,10 +155,11 @@ def _data(
     if data is None:
         data = contract.training_data
     if data is None:
-        if recipe.method == "dynamic":
+        if recipe.method != "static":
             return None
         raise DataError(
             "Calibration needs samples, and the model does not tell what it was trained on. "
-            "Name a dataset with --data, or take the recipe int8-dynamic, which needs none."
+            "Name a dataset with --data, or take the recipe int8-dynamic or weights-int8, which "
+            "need none."
         )
     return from_data(data, contract, count=count, seed=seed)

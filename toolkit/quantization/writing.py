@@ -1,5 +1,6 @@
 """Writes the quantized model with its contract: how it was made, and what was checked."""
 
+import dataclasses
 import importlib.metadata
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,23 @@ def optimizer_evidence(optimizer: OptimizerCheck) -> dict[str, Any]:
         "steps": optimizer.steps,
         "of_noise": finite(optimizer.of_noise),
     }
+
+
+def retyped(contract: Contract, model: onnx.ModelProto) -> Contract:
+    """Return the contract with the dtypes that the inputs and outputs of a graph have now."""
+    dtypes = {
+        value.name: str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    return dataclasses.replace(
+        contract,
+        inputs=tuple(
+            dataclasses.replace(spec, dtype=dtypes[spec.name]) for spec in contract.inputs
+        ),
+        outputs=tuple(
+            dataclasses.replace(spec, dtype=dtypes[spec.name]) for spec in contract.outputs
+        ),
+    )
 
 
 def write(output: Path, model: onnx.ModelProto, contract: Contract, source: Path) -> int:
