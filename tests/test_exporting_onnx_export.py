@@ -160,6 +160,18 @@ def test_a_float_model_with_a_fixed_batch_for_an_old_opset(folder, source):
 
 
 @pytest.mark.slow
+def test_passes_that_are_left_out_do_not_run_and_the_contract_says_which_did(folder, source):
+    result = export(source, folder / "plain.onnx", opset=20, passes="-fold_transpose,-fuse_gemm")
+
+    operators = [node.op_type for node in onnx.load(result.path).graph.node]
+    assert {"Transpose", "MatMul", "Add"} <= set(operators)
+    assert "Gemm" not in operators
+    assert (result.opset, result.ir_version) == (20, 8)
+    assert {"fold_transpose", "fuse_gemm"}.isdisjoint(result.passes)
+    assert result.contract.provenance[-1]["passes"] == result.passes
+
+
+@pytest.mark.slow
 def test_an_hdf5_file_gets_an_inferred_contract(folder):
     keras_models.mnist_cnn().save(folder / "small.h5")
 
@@ -243,8 +255,9 @@ def test_an_interrupt_leaves_nothing_behind(folder, source, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"opset": 10}, RecipeError, "--opset 10 is not one of 11 to 18"),
-        ({"opset": 19}, RecipeError, "--opset 19 is not one of 11 to 18"),
+        ({"opset": 10}, RecipeError, "--opset 10 is not one of 11 to 21"),
+        ({"opset": 22}, RecipeError, "--opset 22 is not one of 11 to 21"),
+        ({"passes": "-fold_scal"}, RecipeError, r"no graph pass 'fold_scal'. Did you mean"),
         ({"batch": 0}, RecipeError, "--batch 0 is not positive"),
         ({"output": "taken.onnx"}, OutputError, "exists already"),
         ({"output": "."}, OutputError, "is a directory"),

@@ -20,6 +20,16 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     return int(value)
 
 
+def _passes(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == "list" and not ctx.resilient_parsing:
+        from toolkit.graph.cleaning import describe_passes
+        from toolkit.reporting.terminal import print_pairs
+
+        print_pairs(list(describe_passes().items()))
+        ctx.exit()
+    return value
+
+
 @click.command()
 @click.argument("model")
 @output_option("The ONNX file to write.")
@@ -36,7 +46,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 )
 @click.option(
     "--opset",
-    type=click.IntRange(11, 18),
+    type=click.IntRange(11, 21),
     help="ONNX opset.  [default: 17, or what the runtime reads]",
 )
 @click.option(
@@ -46,6 +56,14 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     show_default=True,
     metavar="dynamic|N",
     help="Any batch size, or a fixed one.",
+)
+@click.option(
+    "--passes",
+    metavar="NAMES",
+    callback=_passes,
+    is_eager=True,
+    help="Graph passes to leave out (-fold_scale,-trim_borders), those alone to run "
+    "(fuse_gemm,remove_unused), or none; `--passes list` shows them.  [default: all]",
 )
 @click.option(
     "--input",

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from toolkit.datasets import load_dataset, sample
 from toolkit.errors import DataError, RecipeError
 from toolkit.exporting import child, parity, references
 from toolkit.exporting.keras_contract import InputDtype, exported_inputs
+from toolkit.exporting.opsets import IR_VERSION, WRITTEN, choose_opset, raise_opset
 from toolkit.exporting.parity import Parity
 from toolkit.exporting.preprocessing import add_preprocessing
 from toolkit.exporting.refusals import refuse_unknown
@@ -25,12 +27,10 @@ from toolkit.exporting.runtime_check import check_runtime as run_elsewhere
 from toolkit.exporting.runtimes import Runtime, find_runtime
 from toolkit.exporting.sources import open_source
 from toolkit.files import check_output, sha256, whole_file
+from toolkit.graph.cleaning import choose_passes
 from toolkit.recipes import find_model
 from toolkit.reporting import terminal
 from toolkit.runtime.feeding import to_batch
-
-OPSETS = range(11, 19)  # what tf2onnx 1.17 writes
-OPSET, IR_VERSION = 17, 8  # read by every onnxruntime since 1.13
 
 _ELEMENTS = 2**18  # of real samples in the comparison: 334 digits, 4 pictures of 224x224
 _SAMPLES = range(4, 257)
@@ -93,6 +93,7 @@ def export(
     check_runtime: bool = False,
     opset: int | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
+    passes: str | Sequence[str] | None = None,
     input: InputDtype | None = None,  # noqa: A002 - the option's name
     data: str | Path | None = None,
     timeout_s: float = child.TIMEOUT_S,
@@ -110,8 +111,10 @@ def export(
             "node", "android", "debian-trixie". The file is written so that it can read it.
         check_runtime: Install that version into a temporary folder and compare with Keras there
             as well.
-        opset: ONNX opset, 11 to 18; None takes 17, or what the runtime reads.
+        opset: ONNX opset, 11 to 21; None takes 17, or what the runtime reads.
         batch: "dynamic", or a fixed batch size.
+        passes: Graph passes, as names joined by commas or in a sequence: those to run or, each
+            behind a minus sign, those to leave out; "none" runs none, None all.
         input: "uint8" takes pixels as decoded, with the preprocessing in the graph; "float32"
             leaves it to the caller. None takes uint8 where the model's contract says what the
             preprocessing is.
@@ -129,7 +132,8 @@ def export(
         MissingPackageError: TensorFlow or onnxruntime is not installed.
     """
     target = None if runtime is None else find_runtime(runtime)
-    opset = _opset(opset, target)
+    opset = choose_opset(opset, target)
+    chosen = choose_passes(passes)
     if check_runtime and target is None:
         raise RecipeError("--check-runtime needs --runtime, which names the version to run.")
     fixed = None if batch == "dynamic" else batch
@@ -157,7 +161,7 @@ def export(
         job = {
             "task": "export",
             **source.to_job(),
-            "opset": opset,
+            "opset": min(opset, WRITTEN),
             "batch": fixed,
             "input": input,
         }
@@ -167,7 +171,8 @@ def export(
         contract = _onnx_contract(before, input, result["batch"])
         converted = ir.load(folder / child.MODEL)
         refuse_unknown(converted, result["layers"], str(path))
-        passes = _finish(converted, before, contract, target)
+        converted = raise_opset(converted, opset, str(path))
+        applied = _finish(converted, before, contract, target, chosen)
         computed_by = result["computed_by"]
         advance(0, note=f"comparing with {computed_by}")
         cases = references.read(folder / child.CASES)
@@ -182,6 +187,7 @@ def export(
             "opset": opset,
             "batch": batch,
             "input": contract.inputs[0].dtype,
+            "passes": applied,
             "versions": {"toolkit": __version__, **result["versions"]},
         }
         checks = [{"check": "parity", "data": dataset, **compared.to_dict()}]
@@ -204,26 +210,10 @@ def export(
         size_bytes=len(content),
         parity=compared,
         data=dataset,
-        passes=passes,
+        passes=applied,
         runtime=ran,
         contract=contract,
     )
-
-
-def _opset(opset: int | None, target: Runtime | None) -> int:
-    """Return the opset to write: the one asked for, else the highest usual one that is read."""
-    highest = OPSETS[-1] if target is None else target.opset
-    if opset is None:
-        return min(OPSET, highest)
-    if opset not in OPSETS:
-        raise RecipeError(
-            f"--opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}; leave it out for {OPSET}."
-        )
-    if target is not None and opset > highest:
-        raise RecipeError(
-            f"--opset {opset}: onnxruntime {target.version} reads up to {highest}; leave it out."
-        )
-    return opset
 
 
 def _images(
@@ -272,7 +262,11 @@ def _onnx_contract(given: Contract, dtype: InputDtype | None, batch: int | None)
 
 
 def _finish(
-    model: ir.Model, given: Contract, contract: Contract, target: Runtime | None
+    model: ir.Model,
+    given: Contract,
+    contract: Contract,
+    target: Runtime | None,
+    passes: tuple[str, ...],
 ) -> dict[str, int]:
     """Put preprocessing, names and shapes into the converted graph and clean it, in place."""
     for before, after in zip(given.inputs, contract.inputs, strict=True):
@@ -281,13 +275,13 @@ def _finish(
     declared.update((spec.name, spec.shape) for spec in contract.outputs)
     for value in itertools.chain(model.graph.inputs, model.graph.outputs):
         value.shape = ir.Shape(declared[str(value.name)])
-    passes = graph.clean(model)
+    applied = graph.clean(model, passes)
     model.ir_version = min(model.ir_version, target.ir_version if target else IR_VERSION)
     model.producer_name, model.producer_version = "toolkit", __version__
     model.doc_string = None
     model.graph.name = contract.name
     model.graph.doc_string = None
-    return passes
+    return applied
 
 
 def _serialized(model: ir.Model) -> bytes:

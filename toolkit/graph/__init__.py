@@ -1,7 +1,7 @@
 """ONNX graphs: rewritten by passes, read and edited by what the passes share.
 
 passes/         one rewrite rule per file; each keeps the outputs
-cleaning        which passes clean a graph, and in what order
+cleaning        which passes clean a graph, in what order, and which of them are left out
 editing         constants in and out, nodes replaced
 matching        operators, attributes and operands recognised
 layouts         operators that work in any layout
