@@ -12,7 +12,7 @@ from toolkit.quantization.calibration import Ranges
 from toolkit.quantization.candidate import REWRITES, Candidate
 from toolkit.quantization.float16 import float_tensors, overflowing, to_float16
 from toolkit.quantization.float_model import FloatModel
-from toolkit.quantization.pixels import Pixels, dequantize, find_pixels, fold_into_weights
+from toolkit.quantization.pixels import MOVES, Pixels, dequantize, find_pixels, fold_into_weights
 from toolkit.quantization.placement import Placement, is_selected, is_weight_layer, place
 from toolkit.quantization.recipe import Recipe
 from toolkit.quantization.rewriting import activations, quantize_dynamic, quantize_static
@@ -86,10 +86,8 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
         str(node.name) for entry in _exact(pixels, placement) for node in entry.arithmetic
     }
     _rewrite_pixels(model, pixels, placement)
-    for name in candidate.rewrites:
-        REWRITES[name](model, placement.int8)
-    infer_shapes(model)
-    ranges = source.ranges(activations(model, placement, recipe), recipe)
+    placement = _rewritten(model, placement, candidate)
+    ranges = _ranges(source, model, placement, recipe)
     ranges = replace(ranges, ranges=share_scales(model, placement.int8, ranges.ranges))
     quantized = quantize_static(model, placement, ranges.ranges, recipe)
     if recipe.bias_correction and source.data is not None:
@@ -205,6 +203,34 @@ def _rewrite_pixels(model: ir.Model, pixels: list[Pixels], placement: Placement)
             dequantize(model, entry)
         else:
             fold_into_weights(model, entry)
+
+
+def _rewritten(model: ir.Model, placement: Placement, candidate: Candidate) -> Placement:
+    """Run the candidate's rewrites; return the placement with the nodes that they added."""
+    if candidate.recipe.format == "tensorrt":  # they are for onnxruntime's own kernels
+        return placement
+    int8 = set(placement.int8)
+    for name in candidate.rewrites:
+        REWRITES[name](model, int8)
+        infer_shapes(model)
+    names = (str(node.name) for node in model.graph)
+    return replace(placement, int8=tuple(name for name in names if name in int8))
+
+
+def _ranges(source: FloatModel, model: ir.Model, placement: Placement, recipe: Recipe) -> Ranges:
+    """Return the ranges of all activations; one that a rewrite moved has that of its origin."""
+    values = {str(value.name): value for node in model.graph for value in node.outputs}
+    origins = {}
+    for name in activations(model, placement, recipe):
+        origin = name
+        while origin not in source.tensors:
+            maker = values[origin].producer()
+            assert maker is not None  # noqa: S101 - see REWRITES
+            assert maker.op_type in MOVES  # noqa: S101 - see REWRITES
+            origin = str(maker.inputs[0].name)  # type: ignore[union-attr]
+        origins[name] = origin
+    found = source.ranges(dict.fromkeys(origins.values()), recipe)
+    return replace(found, ranges={name: found.ranges[origin] for name, origin in origins.items()})
 
 
 def _calibration_warnings(ranges: Ranges) -> tuple[str, ...]:

@@ -5,15 +5,21 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
+from toolkit.graph.passes.flatten_channels_last import flatten_channels_last
 from toolkit.graph.passes.relu_after_pool import relu_after_pool
 from toolkit.quantization.recipe import Recipe
 
-Rewrite = Callable[[ir.Model, Collection[str]], int]
-"""Changes a float model in place, given the names of the nodes that become int8."""
+Rewrite = Callable[[ir.Model, set[str]], int]
+"""Changes a float model in place, given the names of the nodes that become int8; it adds to them
+the names of its own nodes that do."""
 
-# A rewrite returns how often it applied. A tensor that keeps its name keeps its values, so that
-# ranges that were measured before the rewrite hold behind it.
-REWRITES: dict[str, Rewrite] = {"relu_after_pool": relu_after_pool}
+# A rewrite returns how often it applied. A tensor that keeps its name keeps its values, in any
+# order, and a new one that an int8 node touches holds the values of another, moved: so ranges that
+# were measured before the rewrite hold behind it.
+REWRITES: dict[str, Rewrite] = {
+    "relu_after_pool": relu_after_pool,
+    "flatten_channels_last": flatten_channels_last,
+}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class FloatModel:
         data: Samples to calibrate with; None suffices for a dynamic recipe.
         repairs: What had to be done to it first, in words.
         nodes: The names of its nodes, in their order.
+        tensors: The names of what it computes, and of its inputs.
         shifts: What biases were found to be off by (`toolkit.quantization.bias_correction`).
     """
 
@@ -42,6 +43,10 @@ class FloatModel:
         prepared = prepared or prepare(path)
         self.repairs = prepared.repairs
         self.nodes = tuple(str(node.name) for node in prepared.model.graph)
+        values = [value for node in prepared.model.graph for value in node.outputs]
+        self.tensors = frozenset(
+            str(value.name) for value in (*prepared.model.graph.inputs, *values)
+        )
         self._model = prepared.model
         self.shifts: Shifts = {}
         self._ranges: dict[str, Ranges] = {}

@@ -38,6 +38,8 @@ class Weights(Table):
             method "weights" alone has kernels for signed types that are not.
         per_channel: One scale per output channel rather than one per tensor.
         block_size: Weights of a column that share a scale (method "weights").
+        dense_scales: "auto" gives a dense layer one scale where that rounds no more than a bit
+            coarser, which is faster; "channel" always keeps one per channel.
         reduce_range: 7 bits instead of 8, so that the 16-bit sums of x86 CPUs without VNNI
             cannot saturate.
     """
@@ -46,6 +48,7 @@ class Weights(Table):
     symmetric: bool | None = None
     per_channel: bool = True
     block_size: Literal[16, 32, 64, 128, 256] = 32
+    dense_scales: Literal["auto", "channel"] = "auto"
     reduce_range: bool = False
 
     @property

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from toolkit.graph.editing import constant, sole_use
+from toolkit.quantization.coarse_scales import coarse_weights
 from toolkit.quantization.placement import WEIGHT_LAYERS, Placement
 from toolkit.quantization.ranges import Range
 from toolkit.quantization.recipe import Recipe
@@ -75,6 +76,16 @@ def quantize_static(
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode
 
+    coarse = coarse_weights(model, placement, recipe)
+
+    class Quantizer(QDQQuantizer):  # type: ignore[misc]
+        """Keeps single weights at one scale, which the quantizer's own options cannot say."""
+
+        def is_tensor_per_channel(self, tensor_name: str, *more: Any, **options: Any) -> Any:
+            if tensor_name in coarse:
+                return False, None
+            return super().is_tensor_per_channel(tensor_name, *more, **options)
+
     types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     absorbed = _absorbed(model, set(placement.int8))
     complete = {**ranges, **{before: ranges[after] for before, after in absorbed.items()}}
@@ -108,7 +119,7 @@ def quantize_static(
     flags = (recipe.weights.per_channel, recipe.weights.reduce_range)
     with quiet():
         if recipe.format != "qoperator":
-            quantized = QDQQuantizer(proto, *flags, *shared).quantize_model()
+            quantized = Quantizer(proto, *flags, *shared).quantize_model()
         else:
             quantized = ONNXQuantizer(
                 proto, *flags, QuantizationMode.QLinearOps, True, *shared
