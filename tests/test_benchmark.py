@@ -17,7 +17,7 @@ QUICK = {"rounds": 6}
 def one_process_per_variant():
     """Load time and memory are medians of three processes; one is enough to test with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toolkit.benchmark.run._STARTS", 1)
+        patch.setattr("toolkit.benchmark.measurement._STARTS", 1)
         yield
 
 

@@ -1,83 +1,24 @@
+import base64
 import dataclasses
 import html.parser
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bench_results import PAGES, comparison, flip, hostile, outcome, pictures, variant
+from PIL import Image
 
-from toolkit.benchmark import Accuracy, BenchResult, Comparison, Latency, Variant, page
-from toolkit.benchmark.nodes import ProfileRow
+from toolkit.benchmark import Latency, page
+from toolkit.benchmark.page import confusion, flips, latency, tradeoff
 from toolkit.benchmark.summary import footnotes, headline, sentences
-from toolkit.measuring.profile import NodeTime
-
-NASTY = '<script>alert("x")</script>&"\''
-
-
-def variant(name, *, model=None, p50=66.0, top1=0.99, labels=None, size=900_000, batch=1):
-    confusion = [[50, 1], [0, 49]]
-    return Variant(
-        name=name,
-        model=model or name,
-        path=f"{name}.onnx",
-        sha256="0" * 64,
-        size_bytes=size,
-        compressed_bytes=size // 2,
-        providers=["CPUExecutionProvider"],
-        threads=1,
-        batch=batch,
-        shapes={"image": [batch, 28, 28, 1]},
-        accuracy=None
-        if top1 is None
-        else Accuracy(100, top1, (top1 - 0.004, min(1.0, top1 + 0.003)), 0.99, confusion),
-        latency_us=Latency(p50, p50 * 1.1, p50 * 1.5, None, p50 * 1.05),
-        calls=4000,
-        warmup_calls=20,
-        throughput_per_s=1e6 / p50,
-        cpu_us=p50,
-        import_ms=150.0,
-        load_ms=9.0,
-        first_run_ms=0.8,
-        peak_rss_mib=58.0,
-        rss_over_runtime_mib=11.6,
-        histogram=[0, 3, 9, 4, 1, 0],
-        labels=labels,
-    )
-
-
-def comparison(baseline, candidate, ratio=0.6, verdict="faster", drop=0.1, p=0.4):
-    return Comparison(
-        baseline, candidate, ratio, (ratio - 0.01, ratio + 0.01), verdict, drop, p,
-        None if drop is None else 2, None if drop is None else [],
-    )  # fmt: skip
-
-
-def outcome(variants, comparisons=(), notices=(), data="mnist"):
-    return BenchResult(
-        variants=list(variants),
-        comparisons=list(comparisons),
-        data=data,
-        part="test" if data else None,
-        samples=100 if data else None,
-        rounds=100,
-        seconds=5.0,
-        runtime_rss_mib=46.4,
-        histogram_edges_us=[40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0],
-        options={"spinning": True, "arena": True, "optimization": "all", "cpus": None},
-        profile=None,
-        notices=list(notices),
-        environment={
-            "cpu": "A CPU", "cpu_features": ["avx2"], "cores": 2, "machine": "x86_64",
-            "system": "Linux 6", "python": "3.11", "numpy": "2.4", "onnxruntime": "1.31.1",
-            "load_average": 0.4, "governor": None, "time": "2026-01-01T00:00:00+00:00",
-            "command": "toolkit bench a.onnx",
-        },
-    )  # fmt: skip
 
 
 class Reader(html.parser.HTMLParser):
     """Checks that elements close in the order they open, and gathers what the page refers to."""
 
-    VOID = frozenset({"meta", "link", "br", "polygon", "polyline"})
+    VOID = frozenset({"meta", "link", "br", "img", "polygon", "polyline"})
 
     def __init__(self, page):
         super().__init__()
@@ -104,33 +45,6 @@ class Reader(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-PAGES = {
-    "two models": outcome(
-        [variant("a"), variant("b", p50=40.0, top1=0.985)], [comparison("a", "b")]
-    ),
-    "one model without data": outcome([variant("a", top1=None)], data=None),
-    "no labels": outcome(
-        [variant("a", top1=None), variant("b", top1=None)], [comparison("a", "b", drop=None)]
-    ),
-    "many": outcome(
-        [variant(f"m{index}", p50=50.0 + index, top1=0.9 + index / 200) for index in range(12)],
-        [comparison("m0", f"m{index}", 1.0 + index / 50, "slower") for index in range(1, 12)],
-        ["Other programs used 1.4 of 2 cores."],
-    ),
-    "profile": dataclasses.replace(
-        outcome([variant("a"), variant("b")], [comparison("a", "b")]),
-        profile=[
-            ProfileRow("Conv", NASTY, {"a": NodeTime(NASTY, "Conv", "CPUExecutionProvider", 9.0)}),
-            ProfileRow("Gemm", "dense", {"b": NodeTime("d", "QGemm", "CPUExecutionProvider", 4.0)}),
-        ],
-    ),
-    "equal models": outcome(
-        [variant("a", top1=1.0), variant("b", top1=1.0)],
-        [comparison("a", "b", 1.0, "no verdict", 0.0, 1.0)],
-    ),
-}
-
-
 @pytest.mark.parametrize("result", PAGES.values(), ids=PAGES.keys())
 def test_the_page_is_well_formed_and_loads_nothing(result):
     text = page.render(result)
@@ -146,16 +60,12 @@ def test_the_page_is_well_formed_and_loads_nothing(result):
 
 
 def test_names_from_files_are_escaped():
-    result = outcome(
-        [variant(NASTY, labels=[NASTY, "b"]), variant("b")],
-        [comparison(NASTY, "b")],
-        [f"'{NASTY}' is strange."],
-        data=NASTY,
-    )
-    text = page.render(result)
-    assert "<script" not in text
+    text = page.render(hostile(), pictures())
+    reader = Reader(text)
+    assert "script" not in reader.tags
     assert 'alert("x")' not in text
-    Reader(text)
+    assert "49" not in re.findall(r"'(\d+)", text), "a name is no template"
+    assert all(address.startswith("data:") for address in reader.addresses)
     hidden = "a\x1b[31m\u202eb"
     text = page.render(outcome([variant(hidden), variant("b")], [comparison(hidden, "b")]))
     assert "\x1b" not in text
@@ -170,11 +80,9 @@ def test_the_page_is_readable_in_both_themes_on_paper_and_on_a_phone():
 
 def test_colours_of_text_and_marks_have_contrast():
     """WCAG 2: 4.5 to 1 for text, 3 to 1 for marks, in both themes."""
-    css = (Path(page.__file__).parent / "page.css").read_text()
-    light, dark = (
-        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
-        for block in re.findall(r":root \{(.*?)\n *\}", css, re.DOTALL)[:2]
-    )
+    css = (Path(page.__file__).parent / "templates" / "page.css").read_text()
+    blocks = re.findall(r":root \{(.*?)\n *\}", css, re.DOTALL)[:2]
+    light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in blocks)
 
     def luminance(color):
         channels = [int(color[index : index + 2], 16) / 255 for index in (1, 3, 5)]
@@ -185,7 +93,18 @@ def test_colours_of_text_and_marks_have_contrast():
         low, high = sorted([luminance(first), luminance(second)])
         return (high + 0.05) / (low + 0.05)
 
-    for theme in (light, dark):
+    def blended(top, part, ground):
+        pairs = ((int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in (top, ground))
+        return "#" + "".join(
+            f"{round(part * a + (1 - part) * b):02x}" for a, b in zip(*pairs, strict=True)
+        )
+
+    for theme, block in zip((light, dark), blocks, strict=True):
+        for tone, strongest in (("good", 0.32), ("bad", 0.42)):  # cells of the confusion matrices
+            channels = re.search(rf"--{tone}-shade: (\d+) (\d+) (\d+)", block).groups()
+            shade = "#" + "".join(f"{int(channel):02x}" for channel in channels)
+            cell = blended(shade, strongest, theme["panel"])
+            assert contrast(theme["ink"], cell) >= 4.5, tone
         for ground in ("page", "panel"):
             for text in ("ink", "soft", "good", "bad"):
                 assert contrast(theme[text], theme[ground]) >= 4.5, (text, ground)
@@ -195,9 +114,9 @@ def test_colours_of_text_and_marks_have_contrast():
 
 def test_a_quantile_off_the_axis_is_marked_at_its_end_with_its_value():
     slow = dataclasses.replace(variant("a"), latency_us=Latency(66.0, 70.0, 250.0, None, 70.0))
-    (shape,) = page._content(outcome([slow]))["distributions"]
+    (shape,) = latency.section(outcome([slow]), {"a": 0}).distributions
     assert [mark.beyond for mark in shape.marks] == [False, False, True]
-    assert shape.marks[2] == page.Mark(100.0, "p99 250 µs →", True)
+    assert shape.marks[2] == latency.Mark(100.0, "p99 250 µs →", True)
     assert 'class="quantile q3 beyond"' in page.render(outcome([slow]))
 
 
@@ -213,9 +132,13 @@ def test_pareto_front_joins_what_no_other_beats():
             variant("beaten", p50=60.0, top1=0.97),
         ]
     )
-    points, _, _ = page._scatter(result, {v.name: 0 for v in result.variants})
-    assert [point.best for point in points] == [True, True, False]
-    assert len(page._front(points).split()) == 3
+    found = tradeoff.section(result, {v.name: 0 for v in result.variants})
+    assert [point.best for point in found.points] == [True, True, False]
+    assert [point.variant.name for point in found.best] == ["fast and fair", "slow and good"]
+    assert len(found.front.split()) == 3
+    text = page.render(result)
+    assert text.count(", on the Pareto front") == 2
+    assert 'class="point beaten' in text
 
 
 @pytest.mark.parametrize(
@@ -252,3 +175,69 @@ def test_footnotes_name_machine_rounds_and_data():
     lines = footnotes(PAGES["many"])
     assert lines[0] == "A CPU, 1 thread, onnxruntime 1.31.1; 100 rounds; 100 samples of mnist."
     assert lines[1].startswith("Note: Other programs")
+
+
+def flipped_result(flipped, count=None):
+    entry = dataclasses.replace(comparison("a", "b"), flips=count or len(flipped), flipped=flipped)
+    return outcome([variant("a", labels=["cat", "dog"]), variant("b")], [entry])
+
+
+def test_changed_samples_are_shown_with_their_picture_and_both_answers():
+    samples = pictures()
+    result = flipped_result([flip(5, 1, 1, 0, 0.97), flip(2, 0, 1, 0, 0.61)])
+    (group,) = flips.section(result, samples).groups
+    first, second = group.cards
+    assert (first.index, first.label) == (5, "dog")
+    before, now = first.answers
+    assert (before.model, before.label, before.confidence, before.right) == (
+        "a",
+        "dog",
+        "60 %",
+        True,
+    )
+    assert (now.model, now.label, now.confidence, now.right) == ("b", "cat", "97 %", False)
+    assert [entry.right for entry in second.answers] == [False, True]
+    picture = Image.open(io.BytesIO(base64.b64decode(first.picture.partition(",")[2])))
+    assert np.array_equal(np.asarray(picture), samples.split.images[5])
+    text = page.render(result, samples)
+    assert 'alt="Sample 5, class dog"' in text
+    assert text.count("<img") == 2
+
+
+def test_many_changed_samples_are_cut_and_counted():
+    result = flipped_result([flip(index, 0, 0, 1) for index in range(30)], count=1234)
+    (group,) = flips.section(result, pictures()).groups
+    assert len(group.cards) == 24
+    text = page.render(result, pictures())
+    assert "1,234 of 100 samples" in text
+    assert "Shown are the 24 that b is most sure of." in text
+
+
+def test_large_pictures_are_reduced_and_samples_that_are_none_go_without():
+    result = flipped_result([flip(1, 1, 1, 0)])
+    (group,) = flips.section(result, pictures(shape=(400, 300, 3))).groups
+    picture = Image.open(io.BytesIO(base64.b64decode(group.cards[0].picture.partition(",")[2])))
+    assert picture.size == (120, 160)
+    (group,) = flips.section(result, pictures(shape=(7,))).groups
+    assert group.cards[0].picture is None
+    assert "<img" not in page.render(result, pictures(shape=(7,)))
+    assert "<img" not in page.render(result)
+
+
+def test_the_difference_of_the_confusion_matrices_tells_better_from_worse():
+    first, second = variant("a"), variant("b")
+    changed = dataclasses.replace(second.accuracy, confusion=[[48, 3], [0, 49]])
+    second = dataclasses.replace(second, accuracy=changed)
+    found = confusion.section(outcome([first, second], [comparison("a", "b")]))
+    (matrix,) = found.differences
+    assert matrix.title == "b minus a"
+    assert [[cell.text for cell in row] for row in matrix.rows] == [["−2", "+2"], ["", ""]]
+    assert [cell.tone for cell in matrix.rows[0]] == ["wrong", "wrong"]
+    same = confusion.section(outcome([first, variant("b")], [comparison("a", "b")]))
+    assert same.differences == []
+
+
+def test_many_variants_stand_in_several_tables():
+    text = page.render(PAGES["many"])
+    assert text.count('<table class="figures">') == 3
+    assert 'aria-label="Figures, part 3 of 3"' in text

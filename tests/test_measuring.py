@@ -9,7 +9,7 @@ from bench_models import classifier
 
 from toolkit.contract import InputSpec
 from toolkit.errors import ModelError
-from toolkit.measuring.accuracy import mcnemar_p
+from toolkit.measuring.accuracy import drop_interval, mcnemar_p
 from toolkit.measuring.cold_start import ColdStart, cold_start, median
 from toolkit.measuring.inputs import input_shape, random_input
 from toolkit.measuring.latency import Block, Timings
@@ -158,3 +158,19 @@ def test_mcnemar_is_the_sign_test_on_the_samples_that_differ(only_first, only_se
 
 def test_mcnemar_of_thousands_does_not_overflow():
     assert 0 < mcnemar_p(5200, 4800) < 1e-3
+
+
+@pytest.mark.parametrize("lost", range(0, 40, 3))
+@pytest.mark.parametrize("won", [0, 2, 11])
+def test_the_interval_of_a_drop_leaves_0_out_exactly_when_mcnemars_test_finds_it(lost, won):
+    low, high = drop_interval(lost, won, 1000)
+    assert low <= (lost - won) / 10 <= high
+    assert (low > 0 or high < 0) == (mcnemar_p(lost, won) <= 0.05)
+
+
+def test_the_yardstick_is_the_same_work_every_time():
+    from toolkit.measuring.latency import time_calls
+    from toolkit.measuring.yardstick import open_yardstick
+
+    work = open_yardstick()
+    assert time_calls(work, 5).min() > 0

@@ -6,6 +6,7 @@ import pytest
 from toolkit.measuring.statistics import (
     bootstrap,
     compare,
+    compare_apart,
     interquartile_mean,
     look_confidence,
 )
@@ -62,3 +63,22 @@ def test_the_errors_of_all_looks_sum_to_that_of_one():
     spent = sum(1 - look_confidence(look) for look in range(1, 10_000))
     assert math.isclose(spent, 0.05, rel_tol=1e-3)
     assert look_confidence(1) == pytest.approx(0.975)
+
+
+def test_measurements_made_apart_are_compared_without_pairs():
+    rng = np.random.default_rng(0)
+    before, now = rng.normal(0.0, 0.02, 60), rng.normal(0.1, 0.02, 40)
+    slower = compare_apart(now, before)
+    assert slower.verdict == "slower"
+    assert slower.low < np.exp(0.1) < slower.high
+    assert compare_apart(rng.normal(0.0, 0.02, 60), before).low < 1.0
+    with pytest.raises(ValueError, match="5 rounds"):
+        compare_apart(now[:5], before)
+
+
+def test_equal_measurements_made_apart_seldom_differ():
+    rng = np.random.default_rng(1)
+    verdicts = [
+        compare_apart(rng.normal(0, 0.05, 20), rng.normal(0, 0.05, 20)).verdict for _ in range(100)
+    ]
+    assert verdicts.count("no verdict") >= 90

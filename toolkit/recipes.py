@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -139,9 +139,18 @@ def closest(name: str, known: Iterable[str]) -> str:
 def _fields(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Return the field names of the table at a location inside a schema."""
     for part in location:
-        field = schema.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if isinstance(part, int):  # a table in a list of tables
+            continue
+        field = schema.model_fields.get(part)
+        table = _table(field.annotation) if field else None
+        if table is None:
             return []
-        schema = annotation
+        schema = table
     return sorted(schema.model_fields)
+
+
+def _table(annotation: object) -> type[BaseModel] | None:
+    """Return the table that a field holds, alone or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_table, get_args(annotation))), None)

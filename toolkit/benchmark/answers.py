@@ -22,9 +22,17 @@ _MAX_FLIPS = 100
 
 @dataclass(frozen=True)
 class Answers:
-    """The class that a model names for each sample [N], and the right ones where known."""
+    """What a model answers to each of N samples.
+
+    Attributes:
+        predicted: The class that it names, [N].
+        confidence: The probability that it gives to that class, [N].
+        labels: The right classes [N], or None where they are not known.
+        classes: How many classes it tells apart.
+    """
 
     predicted: Classes
+    confidence: npt.NDArray[np.float32]
     labels: Classes | None
     classes: int
 
@@ -67,13 +75,15 @@ def ask(model: Model, split: Split, advance: Callable[[int], object]) -> Answers
         DataError: The samples do not fit.
     """
     predicted: list[npt.NDArray[Any]] = []
+    confidence: list[npt.NDArray[np.float32]] = []
     classes = 0
     for images, _ in split.batches(_PIECE):
         probabilities = model.probabilities(images)
         classes = probabilities.shape[1]
         predicted.append(probabilities.argmax(axis=1))
+        confidence.append(probabilities.max(axis=1))
         advance(len(images))
-    return Answers(np.concatenate(predicted), split.labels, classes)
+    return Answers(np.concatenate(predicted), np.concatenate(confidence), split.labels, classes)
 
 
 def accuracy(answers: Answers, baseline: Answers | None) -> Accuracy:
@@ -90,6 +100,9 @@ def accuracy(answers: Answers, baseline: Answers | None) -> Accuracy:
         confusion=None
         if labels is None or answers.classes > _MAX_CLASSES
         else confusion_matrix(answers.predicted, labels, answers.classes).tolist(),
+        wrong=None
+        if labels is None
+        else [int(index) for index in np.flatnonzero(answers.predicted != labels)],
     )
 
 
@@ -104,14 +117,17 @@ def paired(baseline: Answers, candidate: Answers) -> tuple[float | None, float |
 
 
 def flips(baseline: Answers, candidate: Answers) -> tuple[int, list[Flip]]:
-    """Return how many samples get another answer, and the first 100 of them."""
+    """Return how many samples get another answer, and the 100 most confident new answers."""
     where = np.flatnonzero(baseline.predicted != candidate.predicted)
+    where = where[np.argsort(-candidate.confidence[where], kind="stable")]
     listed = [
         Flip(
             index=int(index),
             label=None if baseline.labels is None else int(baseline.labels[index]),
             baseline=int(baseline.predicted[index]),
             candidate=int(candidate.predicted[index]),
+            baseline_confidence=float(baseline.confidence[index]),
+            candidate_confidence=float(candidate.confidence[index]),
         )
         for index in where[:_MAX_FLIPS]
     ]

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.benchmark.building import Entrant
+from toolkit.benchmark.plan import Setting
 from toolkit.contract import Contract, Dimension, InputSpec
 from toolkit.errors import ModelError
 from toolkit.measuring.inputs import input_shape, random_input
-from toolkit.recipes import find_model
 from toolkit.runtime import Model, load
 from toolkit.runtime.feeding import to_batch
 from toolkit.runtime.session import Provider
@@ -24,16 +25,6 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Setting:
-    """How a model is run; ``sizes`` are what its symbolic sizes other than the batch are to be."""
-
-    provider: Provider
-    threads: int
-    batch: int
-    sizes: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
 class Candidate:
     """One model under one setting, ready to be measured; `Variant` is what comes of it.
 
@@ -41,6 +32,7 @@ class Candidate:
         name: Unique in the comparison.
         model: The model's name.
         path: Its file.
+        made_by: The step that made it for this bench, or None.
         setting: How it is run.
         contract: What it takes and gives.
         providers: What onnxruntime really uses.
@@ -50,36 +42,21 @@ class Candidate:
     name: str
     model: str
     path: Path
+    made_by: str | None
     setting: Setting
     contract: Contract
     providers: tuple[str, ...]
     feeds: Feeds
 
 
-def find_models(models: Sequence[str | Path]) -> dict[str, Path]:
-    """Return the paths of the models by short, unique names.
-
-    Raises:
-        ModelError: There is no such file.
-    """
-    paths = [find_model(str(model), ".onnx") for model in models]
-    names = _short_names(paths)
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return dict(zip(unique, paths, strict=True))
-
-
-def open_models(paths: Mapping[str, Path], provider: Provider) -> dict[str, Model]:
+def open_models(entrants: Mapping[str, Entrant], provider: Provider) -> dict[str, Model]:
     """Load every model and check that they do the same task.
 
     Raises:
         ModelError: A file is no model, or two models take or give different things.
         ProviderError: The provider is not there.
     """
-    models = {name: load(path, provider=provider) for name, path in paths.items()}
+    models = {name: load(entrant.path, provider=provider) for name, entrant in entrants.items()}
     first_name, first = next(iter(models.items()))
     for name, model in models.items():
         difference = _difference(_signature(first.contract), _signature(model.contract))
@@ -92,7 +69,7 @@ def open_models(paths: Mapping[str, Path], provider: Provider) -> dict[str, Mode
 
 
 def candidates(
-    paths: Mapping[str, Path],
+    entrants: Mapping[str, Entrant],
     opened: Mapping[Provider, Mapping[str, Model]],
     settings: Sequence[Setting],
     *,
@@ -101,7 +78,7 @@ def candidates(
     """Return every model under every setting; the models of one setting stand together.
 
     Args:
-        paths: The models' files by name.
+        entrants: The models' files by name.
         opened: The loaded models by provider and name.
         settings: How to run each model.
         images: Samples to feed, repeated where a batch needs more; None for random tensors.
@@ -111,7 +88,7 @@ def candidates(
         DataError: The samples do not fit, or the model cannot run on its input.
     """
     found = []
-    for setting, (name, path) in itertools.product(settings, paths.items()):
+    for setting, (name, entrant) in itertools.product(settings, entrants.items()):
         model = opened[setting.provider][name]
         feeds = {spec.name: _tensor(spec, setting, images, name) for spec in model.contract.inputs}
         model.run(feeds)
@@ -120,7 +97,8 @@ def candidates(
             Candidate(
                 name=f"{name}, {label}" if label else name,
                 model=name,
-                path=path,
+                path=entrant.path,
+                made_by=entrant.made_by,
                 setting=setting,
                 contract=model.contract,
                 providers=model.providers,
@@ -128,6 +106,20 @@ def candidates(
             )
         )
     return found
+
+
+def pairs(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
+    """Return each candidate with its baseline.
+
+    That is the first model in the same setting, or, for a single model, its first setting.
+    """
+    single = len({entry.model for entry in found}) == 1
+    compared = []
+    for entry in found:
+        baseline = next(other for other in found if single or other.setting == entry.setting)
+        if entry is not baseline:
+            compared.append((entry, baseline))
+    return compared
 
 
 def file_sizes(path: Path) -> tuple[int, int]:
@@ -148,19 +140,6 @@ def file_sizes(path: Path) -> tuple[int, int]:
                 compressed += len(packer.compress(piece))
         compressed += len(packer.flush())
     return size, compressed
-
-
-def _short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the files' names, with as many of their folders as tell them apart."""
-    parts = [path.resolve().parts for path in paths]
-    names = []
-    for own in parts:
-        others = {other for other in parts if other != own}
-        depth = 1
-        while any(other[-depth:] == own[-depth:] for other in others):
-            depth += 1
-        names.append("/".join(own[-depth:]).removesuffix(".onnx"))
-    return names
 
 
 def _tensor(

@@ -1,61 +1,23 @@
 """From measurements to the figures that are reported."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from toolkit.benchmark import answers as answering
 from toolkit.benchmark.answers import Answers
 from toolkit.benchmark.candidates import Candidate, file_sizes
+from toolkit.benchmark.measurement import Measured
 from toolkit.benchmark.result import Comparison, Latency, Variant
-from toolkit.datasets import Dataset
+from toolkit.benchmark.samples import Samples
 from toolkit.files import sha256
-from toolkit.measuring.cold_start import ColdStart
 from toolkit.measuring.latency import Timings
 from toolkit.measuring.statistics import compare
 from toolkit.runtime.session import Provider
 
 _BINS = 80
 _P999_CALLS = 5000  # five calls beyond the percentile
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All measurements of one bench.
-
-    Attributes:
-        answers: By provider and model; models that do not classify are missing.
-        starts: By candidate.
-        runtime: The process without a model.
-        timings: By candidate.
-        confidence: That of the intervals of the ratios.
-    """
-
-    answers: Mapping[tuple[Provider, str], Answers]
-    starts: Mapping[str, ColdStart]
-    runtime: ColdStart
-    timings: Timings
-    confidence: float
-
-    def answers_of(self, candidate: Candidate) -> Answers | None:
-        """Return the answers of a candidate's model on its provider."""
-        return self.answers.get((candidate.setting.provider, candidate.model))
-
-
-def pairs(found: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
-    """Return each candidate with its baseline.
-
-    That is the first model in the same setting, or, for a single model, its first setting.
-    """
-    single = len({entry.model for entry in found}) == 1
-    compared = []
-    for entry in found:
-        baseline = next(other for other in found if single or other.setting == entry.setting)
-        if entry is not baseline:
-            compared.append((entry, baseline))
-    return compared
 
 
 def variant(candidate: Candidate, measured: Measured, edges_us: Sequence[float]) -> Variant:
@@ -72,9 +34,12 @@ def variant(candidate: Candidate, measured: Measured, edges_us: Sequence[float])
         name=candidate.name,
         model=candidate.model,
         path=str(candidate.path),
+        made_by=candidate.made_by,
         sha256=sha256(candidate.path),
         size_bytes=size,
         compressed_bytes=compressed,
+        runtime="onnxruntime",
+        device="local",
         providers=list(candidate.providers),
         threads=candidate.setting.threads,
         batch=batch,
@@ -98,6 +63,7 @@ def variant(candidate: Candidate, measured: Measured, edges_us: Sequence[float])
         first_run_ms=start.first_run_ms,
         peak_rss_mib=start.peak_rss_mib,
         rss_over_runtime_mib=start.peak_rss_mib - measured.runtime.peak_rss_mib,
+        rounds_us=in_microseconds([block.median_ns for block in blocks]),
         histogram=_histogram(times_us, edges_us),
         labels=None if labels is None else list(labels),
     )
@@ -128,6 +94,11 @@ def comparison(
     )
 
 
+def in_microseconds(times_ns: Iterable[float]) -> list[float]:
+    """Return times in microseconds, as finely as the clock counts."""
+    return [round(time / 1e3, 3) for time in times_ns]
+
+
 def histogram_edges_us(timings: Timings) -> list[float]:
     """Return edges of bins that hold the calls of every model but the slowest few.
 
@@ -147,20 +118,19 @@ def histogram_edges_us(timings: Timings) -> list[float]:
 
 def assumptions(
     found: Sequence[Candidate],
-    dataset: Dataset | None,
+    samples: Samples | None,
     answers: Mapping[tuple[Provider, str], Answers],
 ) -> list[str]:
     """Return one sentence for each thing that was assumed or could not be measured."""
     notices = []
-    if dataset is None:
-        notices.append("Inputs are random and accuracy was not measured; add --data for that.")
-    elif dataset.test.labels is None:
-        notices.append(f"'{dataset.name}' has no labels: there is agreement, but no accuracy.")
+    if samples is not None and samples.split.labels is None:
+        name = samples.dataset.name
+        notices.append(f"'{name}' has no labels: there is agreement, but no accuracy.")
     for name in dict.fromkeys(entry.model for entry in found):
         entry = next(other for other in found if other.model == name)
         if entry.contract.assumed:
             notices.append(f"'{name}' carries no contract; one was guessed from its tensors.")
-        if dataset is not None and (entry.setting.provider, name) not in answers:
+        if samples is not None and (entry.setting.provider, name) not in answers:
             output = entry.contract.outputs[0]
             notices.append(
                 f"The output '{output.name}' of '{name}' is {output.kind}, without classes: "

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.benchmark.nodes import ProfileRow
 from toolkit.datasets import Part
@@ -33,6 +33,8 @@ class Accuracy:
         agreement: Fraction of samples with the same answer as the baseline's; None for itself.
         confusion: Counts, a row per label and a column per answer; None without labels, and for
             more than 100 classes.
+        wrong: Indices of the samples answered wrongly, so that a later bench of the same samples
+            can pair its answers with these; None without labels.
     """
 
     samples: int
@@ -40,6 +42,7 @@ class Accuracy:
     top1_interval: tuple[float, float] | None
     agreement: float | None
     confusion: list[list[int]] | None
+    wrong: list[int] | None
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,12 @@ class Variant:
         name: Unique in the result: the model's name, and the setting where several are compared.
         model: The model's name.
         path: Its file.
+        made_by: The step of a suite that made the file for this bench, or None.
         sha256: That of the file.
         size_bytes: On disk, with external data.
         compressed_bytes: After zlib, as an app package or an HTTP transfer holds it.
+        runtime: What ran it.
+        device: Where it ran.
         providers: What onnxruntime really uses.
         threads: Threads inside an operator.
         batch: Samples per call.
@@ -68,6 +74,7 @@ class Variant:
         first_run_ms: The first call there.
         peak_rss_mib: Peak memory of that process.
         rss_over_runtime_mib: The same without what the bare runtime takes.
+        rounds_us: Median of each round.
         histogram: Calls per bin of `BenchResult.histogram_edges_us`.
         labels: Names of the classes, or None.
     """
@@ -75,9 +82,12 @@ class Variant:
     name: str
     model: str
     path: str
+    made_by: str | None
     sha256: str
     size_bytes: int
     compressed_bytes: int
+    runtime: str
+    device: str
     providers: list[str]
     threads: int
     batch: int
@@ -93,6 +103,7 @@ class Variant:
     first_run_ms: float
     peak_rss_mib: float
     rss_over_runtime_mib: float
+    rounds_us: list[float]
     histogram: list[int]
     labels: list[str] | None
 
@@ -116,12 +127,23 @@ class Variant:
 
 @dataclass(frozen=True)
 class Flip:
-    """A sample that two models answer differently: its index in the data, and both classes."""
+    """A sample that two models answer differently.
+
+    Attributes:
+        index: Its place in the samples that were measured on.
+        label: Its class, or None when the data has no labels.
+        baseline: The class that the baseline names.
+        candidate: The class that the candidate names.
+        baseline_confidence: The probability that the baseline gives to its answer, in [0, 1].
+        candidate_confidence: The same of the candidate.
+    """
 
     index: int
     label: int | None
     baseline: int
     candidate: int
+    baseline_confidence: float
+    candidate_confidence: float
 
 
 @dataclass(frozen=True)
@@ -137,7 +159,7 @@ class Comparison:
         drop_points: Baseline's top-1 minus the candidate's, in percentage points.
         mcnemar_p: Chance of a difference in top-1 at least this large between equal models.
         flips: How many samples get another answer.
-        flipped: The first 100 of them.
+        flipped: Those 100 of them that the candidate is most confident of.
     """
 
     baseline: str
@@ -152,18 +174,46 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A variant's time or accuracy against an earlier or another one's, and the limit on it.
+
+    Attributes:
+        variant: The variant's name.
+        against: "the earlier result", or the name of the baseline.
+        figure: What is compared.
+        value: Time divided by the other's, or the drop in top-1 in percentage points.
+        interval: 95 % interval of that.
+        limit: What it may be at most, or None when it is only told.
+        passed: False when the value is beyond the limit and the change is significant.
+    """
+
+    variant: str
+    against: str
+    figure: Literal["time", "drop"]
+    value: float
+    interval: tuple[float, float]
+    limit: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """The outcome of `bench`.
 
     Attributes:
         variants: In the order of the models; the first is the baseline.
         comparisons: Each other variant against its baseline.
+        checks: Limits that were asked for, and the comparison with an earlier result.
+        suite: Name of the suite, or None.
         data: Name of the dataset, or None for random inputs.
+        data_sha256: Digest of its samples and labels.
         part: Which part of the data they are: "test", "held out" or "all".
         samples: Samples that the accuracy rests on.
         rounds: Interleaved rounds.
         seconds: What the whole bench took.
         runtime_rss_mib: Peak memory of a process with the bare runtime.
+        yardstick_us: Median time of a fixed piece of work in each round: how fast the machine
+            was at that moment (`toolkit.measuring.yardstick`).
         histogram_edges_us: Edges of the bins of all histograms, evenly spaced in the logarithm.
         options: `toolkit.measuring.options.RuntimeOptions`.
         profile: Times per node, the variants side by side; None unless asked for.
@@ -173,23 +223,33 @@ class BenchResult:
 
     variants: list[Variant]
     comparisons: list[Comparison]
+    checks: list[Check]
+    suite: str | None
     data: str | None
+    data_sha256: str | None
     part: Part | None
     samples: int | None
     rounds: int
     seconds: float
     runtime_rss_mib: float
+    yardstick_us: list[float]
     histogram_edges_us: list[float]
     options: dict[str, Any]
     profile: list[ProfileRow] | None
     notices: list[str]
     environment: dict[str, Any]
 
+    @property
+    def passed(self) -> bool:
+        """Whether no limit was exceeded."""
+        return all(check.passed for check in self.checks)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document."""
         document = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         document["variants"] = [variant.to_dict() for variant in self.variants]
         document["comparisons"] = [dataclasses.asdict(entry) for entry in self.comparisons]
+        document["checks"] = [dataclasses.asdict(entry) for entry in self.checks]
         document["profile"] = self.profile and [dataclasses.asdict(row) for row in self.profile]
         return {"schema": SCHEMA, **document}
 

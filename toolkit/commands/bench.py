@@ -1,12 +1,13 @@
 """`toolkit bench`."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from toolkit.commands.options import PATH, data_option
+from toolkit.commands.options import PATH
 
 if TYPE_CHECKING:
     from toolkit.benchmark import BenchResult, Comparison, Variant
@@ -17,10 +18,12 @@ Value = TypeVar("Value")
 
 def _several(
     convert: Callable[[str], Value],
-) -> Callable[[click.Context, click.Parameter, str], list[Value]]:
-    """Return what reads an option's comma-separated values."""
+) -> Callable[[click.Context, click.Parameter, str | None], list[Value] | None]:
+    """Return what reads an option's comma-separated values; None when it is not given."""
 
-    def read(_: click.Context, option: click.Parameter, text: str) -> list[Value]:
+    def read(_: click.Context, option: click.Parameter, text: str | None) -> list[Value] | None:
+        if text is None:
+            return None
         try:
             return [convert(part.strip()) for part in text.split(",")]
         except ValueError as error:
@@ -44,14 +47,14 @@ def _provider(text: str) -> str:
 
 def _sizes(
     context: click.Context, option: click.Parameter, texts: tuple[str, ...]
-) -> dict[str, list[int]]:
+) -> dict[str, list[int]] | None:
     sizes = {}
     for text in texts:
         name, _, values = text.rpartition("=")
         if not name:
             raise click.BadParameter(f"'{text}' is not of the form NAME=N,...", param=option)
-        sizes[name] = _several(_count)(context, option, values)
-    return sizes
+        sizes[name] = _several(_count)(context, option, values) or []
+    return sizes or None
 
 
 def _cores(context: click.Context, option: click.Parameter, text: str | None) -> list[int] | None:
@@ -61,7 +64,7 @@ def _cores(context: click.Context, option: click.Parameter, text: str | None) ->
         return None
     cores = _several(_core)(context, option, text)
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    missing = sorted(set(cores) - allowed)
+    missing = sorted(set(cores or ()) - allowed)
     if missing:
         known = ", ".join(map(str, sorted(allowed))) or "none: this system cannot pin"
         raise click.BadParameter(f"no core {missing[0]}; there are {known}.", param=option)
@@ -75,28 +78,30 @@ def _core(text: str) -> int:
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@data_option()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...|SUITE")
+@click.option(
+    "--data",
+    metavar="NAME|PATH",
+    help="As evaluate takes it, by default the data that the models were trained on; 'random' for "
+    "random inputs.",
+)
 @click.option(
     "--provider",
-    default="cpu",
-    show_default=True,
+    show_default="cpu",
     callback=_several(_provider),
     metavar="NAME,...",
     help="Execution providers: cpu, cuda, tensorrt, auto.",
 )
 @click.option(
     "--threads",
-    default="1",
-    show_default=True,
+    show_default="1",
     callback=_several(_count),
     metavar="N,...",
     help="Threads inside one operator.",
 )
 @click.option(
     "--batch",
-    default="1",
-    show_default=True,
+    show_default="1",
     callback=_several(_count),
     metavar="N,...",
     help="Samples per call.",
@@ -108,40 +113,65 @@ def _core(text: str) -> int:
     metavar="NAME=N,...",
     help="What a symbolic size other than the batch is to be.",
 )
-@click.option("--spinning/--no-spinning", default=True, help="Idle threads wait in a busy loop.")
-@click.option("--arena/--no-arena", default=True, help="Memory is kept from call to call.")
+@click.option(
+    "--spinning/--no-spinning",
+    default=None,
+    help="Idle threads wait in a busy loop, by default.",
+)
+@click.option(
+    "--arena/--no-arena",
+    default=None,
+    help="Memory is kept from call to call, by default.",
+)
 @click.option(
     "--optimization",
     type=click.Choice(["all", "extended", "basic", "none"]),
-    default="all",
-    show_default=True,
+    show_default="all",
     help="How far onnxruntime rewrites the graph.",
 )
 @click.option(
     "--cpus", callback=_cores, metavar="N,...", help="Cores that the measurement may use."
 )
-@click.option("--profile", is_flag=True, help="Show the time of each node as well.")
+@click.option("--profile", is_flag=True, default=None, help="Show the time of each node as well.")
 @click.option(
     "--rounds",
     type=click.IntRange(min=6),
-    default=100,
-    show_default=True,
+    show_default="100",
     help="Interleaved rounds; each opens every model anew.",
 )
 @click.option(
     "--max-time",
     type=click.FloatRange(min=0, min_open=True),
-    default=60,
-    show_default=True,
+    show_default="60",
     metavar="SECONDS",
     help="No further round starts after this.",
 )
 @click.option(
     "--until-certain",
     is_flag=True,
+    default=None,
     help="Go on after --rounds, up to --max-time, until every verdict is faster or slower.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the order of the runs.")
+@click.option("--seed", type=int, show_default="0", help="Of the order of the runs.")
+@click.option(
+    "--against", type=PATH, metavar="FILE", help="Compare with an earlier bench's --json file."
+)
+@click.option(
+    "--fail-if-slower",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="RATIO",
+    help="Exit with 3 when a variant takes this many times as long as in the earlier bench; "
+    "without --against, as the baseline.",
+)
+@click.option(
+    "--fail-if-drop",
+    type=click.FloatRange(min=0, max=100),
+    metavar="POINTS",
+    help="Exit with 3 when a variant loses this many percentage points of top-1.",
+)
+@click.option(
+    "--any-machine", is_flag=True, help="Compare with an earlier bench of another machine."
+)
 @click.option(
     "--json",
     "json_file",
@@ -152,6 +182,14 @@ def _core(text: str) -> int:
 @click.option(
     "--report", type=PATH, metavar="FILE", help="Write a self-contained HTML page with plots."
 )
+@click.option("--markdown", type=PATH, metavar="FILE", help="Write tables for a pull request.")
+@click.option("--csv", type=PATH, metavar="FILE", help="Write one line per variant.")
+@click.option(
+    "--keep",
+    type=PATH,
+    metavar="FOLDER",
+    help="Where the models that a suite makes stay; else they are removed at the end.",
+)
 @click.option("--attach", is_flag=True, help="Write the figures into the models' contracts.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 def bench(models: tuple[str, ...], json_file: Path | None, **options: Any) -> None:
@@ -161,6 +199,10 @@ def bench(models: tuple[str, ...], json_file: Path | None, **options: Any) -> No
     interleaved rounds in shuffled order; the ratio of each model to the baseline comes with a
     95 % interval, and without a verdict when that contains 1. Several values of --provider,
     --threads or --batch measure every combination.
+
+    SUITE is a .toml file, or the name of a built-in one, that says all of this; options go before
+    what it says. With --against or a limit, a change counts when it is beyond the limit and its
+    interval leaves "no change" out.
     """
     from toolkit.benchmark import bench as compare
     from toolkit.commands.options import print_result
@@ -168,9 +210,12 @@ def bench(models: tuple[str, ...], json_file: Path | None, **options: Any) -> No
     on_stdout = json_file == Path("-")
     result = compare(models, json=None if on_stdout else json_file, **options)
     print_result(result, _show, as_json=on_stdout)
-    for path in (json_file, options["report"]):
-        if path is not None and not on_stdout:
-            click.echo(f"Written: {path}")
+    if not on_stdout:
+        for path in (json_file, options["report"], options["markdown"], options["csv"]):
+            if path is not None:
+                click.echo(f"Written: {path}")
+    if not result.passed:
+        sys.exit(3)
 
 
 def _show(result: "BenchResult") -> None:
@@ -207,6 +252,25 @@ def _show(result: "BenchResult") -> None:
     click.echo()
     for line in footnotes(result):
         click.echo(line)
+    if result.checks:
+        _show_checks(result)
+
+
+def _show_checks(result: "BenchResult") -> None:
+    """Print every check, or where some failed those alone."""
+    from toolkit.benchmark.tables import check_cells
+    from toolkit.reporting.terminal import print_table
+
+    failed = [check for check in result.checks if not check.passed]
+    count = len(result.checks)
+    title = f"{len(failed)} of {count} checks failed" if failed else f"{count} checks passed"
+    click.echo()
+    print_table(
+        [check_cells(check) for check in failed or result.checks],
+        ["variant", "against", "figure", "value", "95 % interval", "limit", ""],
+        title=title,
+        left=(0, 1, 2, 6),
+    )
 
 
 def _pair(entry: "Comparison") -> str:

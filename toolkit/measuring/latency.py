@@ -78,6 +78,16 @@ class Timings:
         """Return the median of each round, [rounds]."""
         return np.array([block.median_ns for block in self.blocks[name]])
 
+    def without(self, name: str) -> "Timings":
+        """Return these timings without those of one model."""
+        return dataclasses.replace(
+            self,
+            blocks={other: blocks for other, blocks in self.blocks.items() if other != name},
+            warmup_calls={
+                other: calls for other, calls in self.warmup_calls.items() if other != name
+            },
+        )
+
     def log_ratios(self, candidate: str, baseline: str) -> npt.NDArray[np.float64]:
         """Return log(candidate / baseline) of the medians of each round, [rounds]."""
         return np.asarray(np.log(self.medians_ns(candidate) / self.medians_ns(baseline)))

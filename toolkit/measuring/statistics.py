@@ -57,9 +57,33 @@ def compare(log_ratios: FloatArray, *, confidence: float = CONFIDENCE, seed: int
     if len(log_ratios) < MIN_ROUNDS:
         raise ValueError(f"{len(log_ratios)} rounds give no interval, it takes {MIN_ROUNDS}")
     low, high = (math.exp(end) for end in bootstrap(log_ratios, confidence=confidence, seed=seed))
-    verdict: Verdict = "faster" if high < 1 else "slower" if low > 1 else "no verdict"
-    center = float(interquartile_mean(np.asarray(log_ratios, np.float64)[None])[0])
-    return Ratio(math.exp(center), low, high, verdict)
+    return Ratio(math.exp(_center(log_ratios)), low, high, _verdict(low, high))
+
+
+def compare_apart(
+    now: FloatArray, before: FloatArray, *, confidence: float = CONFIDENCE, seed: int = 0
+) -> Ratio:
+    """Return the ratio of two measurements that were made apart: below 1 the later is faster.
+
+    Args:
+        now: log(time) of each round of the later one, [rounds], in any unit that both share.
+        before: The same of the earlier one, [its rounds].
+        confidence: That of the interval, in (0, 1).
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: Either has fewer than `MIN_ROUNDS` rounds.
+    """
+    few = min(len(now), len(before))
+    if few < MIN_ROUNDS:
+        raise ValueError(f"{few} rounds give no interval, it takes {MIN_ROUNDS}")
+    rng = np.random.default_rng(seed)
+    differences = _centers(np.asarray(now, np.float64), rng) - _centers(
+        np.asarray(before, np.float64), rng
+    )
+    low, high = (math.exp(end) for end in _widened(differences, few, confidence))
+    center = _center(now) - _center(before)
+    return Ratio(math.exp(center), low, high, _verdict(low, high))
 
 
 def interquartile_mean(rows: FloatArray) -> npt.NDArray[np.float64]:
@@ -84,18 +108,8 @@ def bootstrap(
     n - 1 degrees of freedom. Source: T. Hesterberg, "What Teachers Should Know About the
     Bootstrap", The American Statistician 69 (2015).
     """
-    n = len(values)
-    rng = np.random.default_rng(seed)
-    sample = np.asarray(values, np.float64)
-    centers: list[npt.NDArray[np.float64]] = []
-    step = max(1, _CHUNK // n)
-    for start in range(0, RESAMPLES, step):
-        rows = min(step, RESAMPLES - start)
-        centers.append(interquartile_mean(sample[rng.integers(0, n, (rows, n))]))
-    t = _student_quantile(1 - (1 - confidence) / 2, n - 1)
-    tail = statistics.NormalDist().cdf(-math.sqrt(n / (n - 1)) * t)
-    low, high = np.quantile(np.concatenate(centers), [tail, 1 - tail])
-    return float(low), float(high)
+    centers = _centers(np.asarray(values, np.float64), np.random.default_rng(seed))
+    return _widened(centers, len(values), confidence)
 
 
 def look_confidence(look: int, confidence: float = CONFIDENCE) -> float:
@@ -106,6 +120,34 @@ def look_confidence(look: int, confidence: float = CONFIDENCE) -> float:
     which sums to 1.
     """
     return 1 - (1 - confidence) / (look * (look + 1))
+
+
+def _centers(sample: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return the interquartile means of `RESAMPLES` resamples of a sample [n]."""
+    n = len(sample)
+    step = max(1, _CHUNK // n)
+    return np.concatenate(
+        [
+            interquartile_mean(sample[rng.integers(0, n, (min(step, RESAMPLES - start), n))])
+            for start in range(0, RESAMPLES, step)
+        ]
+    )
+
+
+def _widened(centers: npt.NDArray[np.float64], n: int, confidence: float) -> tuple[float, float]:
+    """Return the interval of resampled centres of ``n`` values, widened as `bootstrap` says."""
+    t = _student_quantile(1 - (1 - confidence) / 2, n - 1)
+    tail = statistics.NormalDist().cdf(-math.sqrt(n / (n - 1)) * t)
+    low, high = np.quantile(centers, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _center(values: FloatArray) -> float:
+    return float(interquartile_mean(np.asarray(values, np.float64)[None])[0])
+
+
+def _verdict(low: float, high: float) -> Verdict:
+    return "faster" if high < 1 else "slower" if low > 1 else "no verdict"
 
 
 def _student_quantile(p: float, degrees: int) -> float:

@@ -11,6 +11,7 @@ from toolkit.datasets import Split
 from toolkit.errors import DataError
 from toolkit.files import whole_file
 from toolkit.measuring.accuracy import predicted_classes
+from toolkit.reporting.pictures import is_picture, to_picture
 
 SHOWN = 60
 _COLUMNS = 10
@@ -105,15 +106,11 @@ def _line(
 
 def _tile(sample: npt.NDArray[Any]) -> Image.Image:
     """Return a picture enlarged with sharp pixels, or reduced smoothly, to fit a tile."""
-    pixels = sample[..., 0] if sample.ndim == 3 and sample.shape[2] == 1 else sample
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
+    if not is_picture(sample.shape):
         raise DataError(
             f"Samples of shape {list(sample.shape)} are no pictures; leave --errors out."
         )
-    if pixels.dtype != np.uint8:
-        low, high = float(pixels.min()), float(pixels.max())
-        pixels = np.rint((pixels - low) * (255 / ((high - low) or 1))).astype(np.uint8)
-    image = Image.fromarray(pixels)
+    image = to_picture(sample)
     scale = _TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     smooth = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST

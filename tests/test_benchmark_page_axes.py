@@ -1,6 +1,6 @@
 import pytest
 
-from toolkit.benchmark.axes import Axis, around, microseconds, round_microseconds
+from toolkit.benchmark.page.axes import Axis, around, microseconds, round_microseconds
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,18 @@
 """Axes of plots: where values stand, and the round numbers to write beside them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 _WIDE = 5.0  # high / low from which 1, 2, 5, 10, 20, ... are ticks enough
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A round number on an axis: where it stands in percent, and its text."""
+
+    at: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,25 @@ class Axis:
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [index * step for index in range(first, last + 1)]
+
+
+def ticks(
+    axis: Axis, text: Callable[[float], str], count: int = 5, *, apart: float = 17.0
+) -> list[Tick]:
+    """Return about ``count`` round numbers on an axis, where they stand and as text.
+
+    Args:
+        axis: The axis.
+        text: From a number to its text.
+        count: About how many.
+        apart: Room that a text takes, in percent of the axis: on a phone it is a sixth of it.
+    """
+    found: list[Tick] = []
+    for value in axis.ticks(count):
+        at = axis.percent(value)
+        if not found or at - found[-1].at >= apart:
+            found.append(Tick(at, text(value)))
+    return found
 
 
 def around(values: Sequence[float], *, margin: float = 0.08, floor: float = 0.0) -> Axis:
