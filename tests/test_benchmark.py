@@ -259,7 +259,7 @@ def test_several_sizes_are_measured_one_by_one(tmp_path):
 def test_until_certain_goes_on_while_there_is_no_verdict(folder):
     result = bench(
         [folder / "plain.onnx", folder / "plain.onnx"],
-        rounds=6, max_time=1.5, until_certain=True,
+        rounds=6, max_time=4, until_certain=True,
     )  # fmt: skip
     comparison = result.comparisons[0]
     assert result.rounds > 6 or comparison.verdict != "no verdict"

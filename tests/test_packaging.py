@@ -79,8 +79,14 @@ def test_the_wheel_holds_the_package_alone_with_its_content_inside(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     roots = {name.split("/")[0] for name in names}
     assert {root for root in roots if not root.endswith(".dist-info")} == {"toolkit"}
-    for content in ("models/mnist_cnn.keras", "models/mnist_cnn.onnx", "quantize/int8.toml"):
+    for content in (
+        "models/mnist_cnn.keras",
+        "models/mnist_cnn.onnx",
+        "quantize/int8.toml",
+        "bench/mnist.toml",
+    ):
         assert f"toolkit/_builtin/{content}" in names
+    assert "toolkit/benchmark/page/templates/page.html.jinja" in names
     assert "toolkit/py.typed" in names
     assert not [name for name in names if name.endswith((".npz", ".pyc"))]
 

@@ -78,7 +78,7 @@ def demo(output: str | Path = "demo", *, full: bool = False, force: bool = False
     ).to_dict()
     note(f"5/5 bench      {report}")
     steps["bench"] = bench(
-        [float_model, int8_model], data="mnist", report=report, force=force
+        [float_model, int8_model], data="mnist", profile=True, report=report, force=force
     ).to_dict()
     return DemoResult(str(folder), steps, time.perf_counter() - started, str(report))
 
