@@ -11,6 +11,7 @@ imported here, so that the module can travel to a device together with the runti
                   "by_caller": null}],
      "outputs": [{"name": "output", "dtype": "float32", "shape": ["batch", 10],
                   "kind": "probabilities", "labels": ["0", "1", ...]}],
+     "session": {"disabled_optimizers": ["Pad_Fusion"], "threads": null},
      "provenance": [{"step": "export", ...}, {"step": "quantize", ...}],
      "evidence":   [{"check": "parity", ...}, {"check": "accuracy", ...}]}
 """
@@ -100,16 +101,35 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class Session:
+    """How onnxruntime must be started for the model to keep its promises.
+
+    A closed set: an application that cannot apply an option, or does not know it, must refuse
+    the model rather than ignore it. Options of the caller's own win over ``threads``.
+
+    Attributes:
+        disabled_optimizers: Graph optimizers of onnxruntime that change this model's answers
+            (``disabled_optimizers`` in Python, the session configuration entry
+            ``optimization.disable_specified_optimizers`` elsewhere, from onnxruntime 1.18 on).
+        threads: Threads inside one operator for which its nodes were placed; None for any.
+    """
+
+    disabled_optimizers: tuple[str, ...] = ()
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
 class Contract:
     """What a model promises to its callers, and the evidence for it.
 
-    ``provenance`` is the chain of steps (source file and its sha256, options, versions) and
+    ``session`` is how it must be run, ``provenance`` is the chain of steps (source file and its sha256, options, versions) and
     ``evidence`` the checks that were made, each a JSON object.
     """
 
     name: str
     inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...]
+    session: Session = Session()
     provenance: tuple[dict[str, Any], ...] = ()
     evidence: tuple[dict[str, Any], ...] = ()
     assumed: bool = dataclasses.field(default=False, compare=False)
@@ -136,6 +156,8 @@ class Contract:
         """Return the JSON document."""
         document = dataclasses.asdict(self)
         del document["assumed"]
+        if self.session == Session():
+            del document["session"]  # nothing to apply: readers need not look
         return {"version": VERSION, **document}
 
     def to_json(self) -> str:
@@ -163,6 +185,7 @@ def from_json(text: str) -> Contract:
             name=str(document["name"]),
             inputs=tuple(_input(entry) for entry in document["inputs"]),
             outputs=tuple(_output(entry) for entry in document["outputs"]),
+            session=_session(document.get("session") or {}),
             provenance=tuple(dict(entry) for entry in document.get("provenance", ())),
             evidence=tuple(dict(entry) for entry in document.get("evidence", ())),
         )
@@ -240,6 +263,25 @@ def _output(entry: Mapping[str, Any]) -> OutputSpec:
         kind=_one_of(entry.get("kind", "raw"), OutputKind),
         labels=None if labels is None else tuple(str(label) for label in labels),
     )
+
+
+def _session(entry: Mapping[str, Any]) -> Session:
+    """Read the session's options.
+
+    Raises:
+        ModelError: There is one that this toolkit does not know, and so cannot apply.
+    """
+    unknown = sorted(set(entry) - {field.name for field in dataclasses.fields(Session)})
+    if unknown:
+        raise ModelError(
+            f"The model's contract asks for the session option '{unknown[0]}', which this toolkit "
+            "does not know. Update the toolkit."
+        )
+    optimizers = tuple(str(name) for name in entry.get("disabled_optimizers") or ())
+    threads = entry.get("threads")
+    if threads is not None and (isinstance(threads, bool) or int(threads) < 1):
+        raise ValueError(f"{threads!r} is no number of threads")
+    return Session(optimizers, None if threads is None else int(threads))
 
 
 def _shape(sizes: Sequence[Dimension]) -> tuple[Dimension, ...]:

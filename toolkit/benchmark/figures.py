@@ -130,6 +130,12 @@ def assumptions(
         entry = next(other for other in found if other.model == name)
         if entry.contract.assumed:
             notices.append(f"'{name}' carries no contract; one was guessed from its tensors.")
+        threads = entry.contract.session.threads
+        if threads is not None and threads != entry.setting.threads:
+            notices.append(
+                f"'{name}' was made for {threads} threads, as its contract says; it was measured "
+                f"with {entry.setting.threads}. Add --threads {threads}."
+            )
         if samples is not None and (entry.setting.provider, name) not in answers:
             output = entry.contract.outputs[0]
             notices.append(

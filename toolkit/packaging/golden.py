@@ -20,7 +20,7 @@ from toolkit.contract import Contract
 from toolkit.errors import DataError, ModelError
 from toolkit.packaging.application import Tensor
 from toolkit.runtime.feeding import to_batch
-from toolkit.runtime.session import import_onnxruntime
+from toolkit.runtime.session import create_session
 
 RUNS = 8
 SCHEMA = "toolkit.golden/1"
@@ -97,15 +97,10 @@ def golden_answers(
     Raises:
         ModelError: The model does not run on these inputs.
     """
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = create_session(path, provider="cpu", threads=1, configure=_compute_exactly)
     names = [spec.name for spec in contract.outputs]
     runs: list[list[Array]] = []
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         for number in range(len(inputs[0])):
             feeds = {
                 spec.name: array[number]
@@ -119,6 +114,10 @@ def golden_answers(
     outputs = tuple(np.stack(list(column)) for column in zip(*runs, strict=True))
     tolerances = (_tolerance(graph, values) for values in outputs)
     return Answers(outputs, tuple(tolerances))
+
+
+def _compute_exactly(session_options: Any) -> None:
+    session_options.add_session_config_entry("session.x64quantprecision", "1")
 
 
 def write_golden(

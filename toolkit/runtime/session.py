@@ -9,10 +9,12 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from toolkit import contract as contracts
+from toolkit.contract import Session
 from toolkit.errors import MissingPackageError, ModelError, ProviderError
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt"]
@@ -35,16 +37,21 @@ def create_session(
     provider: Provider = "auto",
     threads: int | None = None,
     optimize: bool = True,
+    disabled_optimizers: Sequence[str] = (),
     configure: Callable[[Any], None] | None = None,
 ) -> Any:
     """Return an ``onnxruntime.InferenceSession`` that runs where it was asked to.
+
+    The session options that a model's contract asks for are applied (`toolkit.contract.Session`).
 
     Args:
         path_or_bytes: An ONNX file, or the bytes of one.
         provider: "auto" takes CUDA when it really starts, else the CPU; any other name is an
             error when that provider does not start. Nodes that a GPU cannot run stay on the CPU.
-        threads: Threads inside one operator; None leaves it to onnxruntime (one per core).
+        threads: Threads inside one operator; None leaves it to the model's contract, and where
+            that does not say to onnxruntime (one per core).
         optimize: Whether onnxruntime may rewrite the graph while it loads it.
+        disabled_optimizers: Names of onnxruntime's graph optimizers that may not.
         configure: Called with the ``onnxruntime.SessionOptions`` after all else was set.
 
     Raises:
@@ -67,20 +74,32 @@ def create_session(
         check_model_file(Path(source))
 
     wanted = _providers(ort, provider)
-    options = ort.SessionOptions()
-    options.log_severity_level = _FATAL
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if configure is not None:
-        configure(options)
-    try:
-        with _quiet(ort, gpu=len(wanted) > 1):
-            session = ort.InferenceSession(source, options, providers=wanted, enable_fallback=0)
-    # onnxruntime's exceptions share no base class below Exception.
-    except Exception as error:
-        raise _load_error(ort, what, str(error)) from error
+
+    def start(applied: Session) -> Any:
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL
+        if applied.threads is not None:
+            options.intra_op_num_threads = applied.threads
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if configure is not None:
+            configure(options)
+        disabled = list(applied.disabled_optimizers)
+        more = {"disabled_optimizers": disabled} if disabled else {}
+        try:
+            with _quiet(ort, gpu=len(wanted) > 1):
+                return ort.InferenceSession(
+                    source, options, providers=wanted, enable_fallback=0, **more
+                )
+        # onnxruntime's exceptions share no base class below Exception.
+        except Exception as error:
+            raise _load_error(ort, what, str(error)) from error
+
+    own = Session(tuple(disabled_optimizers), threads)
+    session = start(own)
+    needed = _with_contract(own, session, what)
+    if needed != own:
+        session = start(needed)  # what a contract asks for is known once the file is open
     got = session.get_providers()
     if provider != "auto" and wanted[0] not in got:
         raise ProviderError(
@@ -134,6 +153,19 @@ def check_model_file(path: Path) -> None:
             f"'{path}' is a Keras model, not an ONNX file; export it first: "
             f"toolkit export {path} -o {path.with_suffix('.onnx').name}"
         )
+
+
+def _with_contract(own: Session, session: Any, what: str) -> Session:
+    """Return the caller's options joined with those that the model's contract asks for."""
+    text = session.get_modelmeta().custom_metadata_map.get(contracts.KEY, "")
+    if '"session"' not in text:
+        return own
+    try:
+        asked = contracts.from_json(text).session
+    except ModelError as error:
+        raise ModelError(f"{what}: {error}") from error
+    names = dict.fromkeys((*own.disabled_optimizers, *asked.disabled_optimizers))
+    return Session(tuple(names), asked.threads if own.threads is None else own.threads)
 
 
 def _providers(ort: Any, provider: Provider) -> list[str]:
