@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from toolkit.benchmark import Accuracy, BenchResult, Comparison, Flip, Latency, Variant
-from toolkit.benchmark.nodes import ProfileRow
 from toolkit.benchmark.result import Check
 from toolkit.benchmark.samples import Samples
 from toolkit.datasets import Dataset, Split
+from toolkit.measuring.nodes import ProfileRow
 from toolkit.measuring.profile import NodeTime
 
 NASTY = '<img src=x onerror="alert(1)"><script>alert("x")</script>&"\'{{ 7 * 7 }}'

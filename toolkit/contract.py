@@ -122,8 +122,8 @@ class Session:
 class Contract:
     """What a model promises to its callers, and the evidence for it.
 
-    ``session`` is how it must be run, ``provenance`` is the chain of steps (source file and its sha256, options, versions) and
-    ``evidence`` the checks that were made, each a JSON object.
+    ``session`` is how it must be run, ``provenance`` the chain of steps (source file and its
+    sha256, options, versions) and ``evidence`` the checks that were made, each a JSON object.
     """
 
     name: str

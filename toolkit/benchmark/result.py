@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from toolkit.benchmark.nodes import ProfileRow
 from toolkit.datasets import Part
+from toolkit.measuring.nodes import ProfileRow
 from toolkit.measuring.statistics import Verdict
 
 SCHEMA = "toolkit.bench/1"

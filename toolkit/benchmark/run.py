@@ -32,7 +32,6 @@ from toolkit.benchmark.figures import (
     variant,
 )
 from toolkit.benchmark.measurement import Measured, measure_all
-from toolkit.benchmark.nodes import side_by_side
 from toolkit.benchmark.plan import Plan, make_plan
 from toolkit.benchmark.result import BenchResult
 from toolkit.benchmark.samples import Samples, choose_samples
@@ -40,6 +39,7 @@ from toolkit.benchmark.suites import Limits, Suite, find_models, find_suite, rea
 from toolkit.errors import OutputError, RecipeError
 from toolkit.files import check_output, write_text
 from toolkit.measuring import environment, noise
+from toolkit.measuring.nodes import side_by_side
 from toolkit.measuring.options import Optimization
 from toolkit.runtime.session import Provider
 

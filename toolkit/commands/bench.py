@@ -11,7 +11,7 @@ from toolkit.commands.options import PATH
 
 if TYPE_CHECKING:
     from toolkit.benchmark import BenchResult, Comparison, Variant
-    from toolkit.benchmark.nodes import ProfileRow
+    from toolkit.measuring.nodes import ProfileRow
 
 Value = TypeVar("Value")
 

@@ -1,8 +1,8 @@
 import pytest
 from bench_models import classifier
 
-from toolkit.benchmark.nodes import side_by_side
 from toolkit.errors import ModelError
+from toolkit.measuring.nodes import side_by_side
 from toolkit.measuring.profile import NodeTime, profile
 
 
