@@ -27,3 +27,16 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(own))
         yield own
+
+
+@pytest.fixture(autouse=True)
+def no_stopwatch(monkeypatch):
+    """Let `quantize` place nodes by its rules: tests never depend on how fast this machine is.
+
+    Tests of what follows from times inject them; see test_quantization_speed.py.
+    """
+    from toolkit.measuring.statistics import Ratio
+    from toolkit.quantization import speed
+
+    unmeasured = speed.Speed(Ratio(1.0, 0.9, 1.1, "no verdict"), (), True, {"threads": 1}, 0.0)
+    monkeypatch.setattr(speed, "tune", lambda trials, first, *_: (first, unmeasured))

@@ -133,7 +133,7 @@ def test_the_file_carries_contract_provenance_and_evidence(model: Path, data: Pa
     )
     assert step["data"]["name"] == str(data)
     assert len(step["data"]["sha256"]) == len(step["sha256"]) == 64
-    accuracy, optimizer = contract.evidence[-2:]
+    accuracy, optimizer = contract.evidence[-3:-1]
     assert accuracy["agreement"] == result.to_dict()["agreement"]
     assert (optimizer["check"], optimizer["samples"]) == ("optimizer", 13)
     assert contract.inputs[0].dtype == "uint8"

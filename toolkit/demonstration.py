@@ -71,7 +71,9 @@ def demo(output: str | Path = "demo", *, full: bool = False, force: bool = False
     note(f"2/5 export     {float_model}")
     steps["export"] = export(keras_model, float_model, force=force).to_dict()
     note(f"3/5 quantize   {int8_model}")
-    steps["quantize"] = quantize(float_model, int8_model, data="mnist", force=force).to_dict()
+    steps["quantize"] = quantize(
+        float_model, int8_model, data="mnist", allow_slower=True, force=force
+    ).to_dict()
     note(f"4/5 evaluate   {folder / 'errors.png'}")
     steps["evaluate"] = evaluate(
         int8_model, data="mnist", errors=folder / "errors.png", force=force

@@ -9,7 +9,7 @@ from toolkit.commands.options import data_option, json_option, output_option, pr
 
 
 def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """Refuse NaN, which is neither below nor above a bound, so that click lets it pass."""
+    """Refuse infinity and NaN, which is neither below nor above a bound: click lets it pass."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no finite number.", context, option)
     return value
@@ -62,6 +62,27 @@ def _number(context: click.Context, option: click.Parameter, value: float | None
     metavar="DB",
     help="Budget for outputs without classes: signal to quantization noise in decibels.",
 )
+@click.option(
+    "--portable/--no-portable",
+    default=None,
+    help="Place nodes by rules, without measuring on this machine.  [default: as the recipe says]",
+)
+@click.option("--allow-slower", is_flag=True, help="Write a model that is slower than float, too.")
+@click.option(
+    "--search-time",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_number,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the measurements may take.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads to measure with, kept in the model's contract.  [default: 1, not kept]",
+)
 @json_option
 def quantize(
     model: str,
@@ -73,6 +94,10 @@ def quantize(
     max_drop: float | None,
     min_agreement: float | None,
     min_sqnr: float | None,
+    portable: bool | None,
+    allow_slower: bool,
+    search_time: float,
+    threads: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -96,6 +121,10 @@ def quantize(
             max_drop=max_drop,
             min_agreement=min_agreement,
             min_sqnr=min_sqnr,
+            portable=portable,
+            allow_slower=allow_slower,
+            search_time=search_time,
+            threads=threads,
             force=force,
         )
     except BudgetMissedError as error:

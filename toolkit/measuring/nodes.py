@@ -68,20 +68,22 @@ def side_by_side(profiles: Mapping[str, Sequence[NodeTime]]) -> list[ProfileRow]
     return rows
 
 
-def operation(node: NodeTime) -> str:
-    """Return what a node computes, as the float operator is called."""
-    return _SAME.get(node.operator, node.operator)
+def operation(operator: str) -> str:
+    """Return what an operator computes, as the float operator is called."""
+    return _SAME.get(operator, operator)
 
 
 def _merge(rows: list[ProfileRow], variant: str, nodes: Sequence[NodeTime]) -> list[ProfileRow]:
     """Add a variant's nodes to the rows: to those that match, the others in rows of their own."""
     merged: list[ProfileRow] = []
     row_index = 0
-    matches = _align([row.operator for row in rows], [operation(node) for node in nodes])
+    matches = _align([row.operator for row in rows], [operation(node.operator) for node in nodes])
     for index, node in enumerate(nodes):
         partner = matches.get(index)
         if partner is None:
-            merged.append(ProfileRow(operation(node), _readable(node.name), {variant: node}))
+            merged.append(
+                ProfileRow(operation(node.operator), _readable(node.name), {variant: node})
+            )
             continue
         merged += rows[row_index:partner]
         row = rows[partner]

@@ -33,7 +33,8 @@ class Built:
         candidate: What it was built from, and the nodes that turned out to have no int8 kernel.
         int8_nodes: Names of the nodes of the float graph that work in int8.
         float_nodes: Names of the others.
-        reasons: Why a weight layer stayed in float, by its name.
+        reasons: Why a node stayed in float, by its name: of all weight layers, and of others that
+            the candidate keeps.
         repairs: What had to be done to the float model first, in words.
         samples: Calibration samples that were run.
         ranges_grew: See `toolkit.quantization.calibration.Ranges.growth`.
@@ -80,7 +81,7 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
     recipe = candidate.recipe
     model = source.copy()
     pixels = find_pixels(model)
-    placement = place(model, recipe, pixels, candidate.kept)
+    placement = place(model, recipe, pixels, candidate.kept, candidate.allowed)
     _require_layers(source, placement, model)
     arithmetic = {
         str(node.name) for entry in _exact(pixels, placement) for node in entry.arithmetic
@@ -123,7 +124,7 @@ def _without_ranges(source: FloatModel, candidate: Candidate) -> Built:
     model = source.copy()
     if recipe.method == "weights":
         candidate = candidate.keeping(_no_matrices(model, recipe), "its weights are no matrix")
-    placement = place(model, recipe, [], candidate.kept)
+    placement = place(model, recipe, [], candidate.kept, candidate.allowed)
     _require_layers(source, placement, model)
     chosen = set(placement.int8)
     layers = [

@@ -29,13 +29,20 @@ class Candidate:
     Attributes:
         recipe: How to quantize.
         kept: Nodes that stay in float whatever the recipe says, with the reason in words.
+        allowed: Nodes that may become int8 though a rule of thumb says that float is faster.
         rewrites: Names in `REWRITES`, in the order in which they run.
     """
 
     recipe: Recipe
     kept: Mapping[str, str] = field(default_factory=dict)
+    allowed: frozenset[str] = frozenset()
     rewrites: tuple[str, ...] = tuple(REWRITES)
 
     def keeping(self, names: Collection[str], reason: str) -> "Candidate":
         """Return this candidate with more nodes in float; earlier reasons stay."""
         return replace(self, kept={**dict.fromkeys(names, reason), **self.kept})
+
+    def allowing(self, names: Collection[str]) -> "Candidate":
+        """Return this candidate with nodes back in int8 that it kept in float, or a rule did."""
+        kept = {name: reason for name, reason in self.kept.items() if name not in names}
+        return replace(self, kept=kept, allowed=self.allowed | set(names))

@@ -6,7 +6,7 @@ concatenations, reshapes, activations) is int8 where all that it reads is int8 a
 no value is converted back and forth.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -39,7 +39,8 @@ class Placement:
 
     Attributes:
         int8: Names of the nodes that become int8, in the order of the graph.
-        stays_float: Names of the weight layers that stay in float, with the reason in words.
+        stays_float: Names of the weight layers that stay in float, and of other nodes that are
+            kept there, with the reason in words.
         pixels: Results of picture inputs that an int8 node reads.
         last_layers: Weight layers among ``int8`` whose scores stay in float.
     """
@@ -51,7 +52,11 @@ class Placement:
 
 
 def place(
-    model: ir.Model, recipe: Recipe, pixels: Iterable[Pixels], excluded: Mapping[str, str]
+    model: ir.Model,
+    recipe: Recipe,
+    pixels: Iterable[Pixels],
+    excluded: Mapping[str, str],
+    allowed: Collection[str] = (),
 ) -> Placement:
     """Decide for each node of a float graph.
 
@@ -60,6 +65,7 @@ def place(
         recipe: Patterns and choices.
         pixels: The picture inputs; their exact ones count as int8.
         excluded: Nodes that stay in float whatever the recipe says, with the reason.
+        allowed: Convolutions that become int8 though a rule says that float is faster.
     """
     # TensorRT knows no uint8 in QuantizeLinear's sense, and places all but layers itself.
     tensorrt = recipe.format == "tensorrt"
@@ -74,14 +80,16 @@ def place(
         if node in arithmetic or node.domain not in ("", "ai.onnx"):
             continue
         if is_weight_layer(node):
-            reason = excluded.get(name) or _reason(node, recipe, quantized)
+            reason = excluded.get(name) or _reason(node, recipe, quantized, allowed)
             if reason:
                 stays[name] = reason
                 continue
+        elif name in excluded:
+            stays[name] = excluded[name]
+            continue
         elif (
             tensorrt
             or node.op_type not in CARRIERS
-            or name in excluded
             or not (is_selected(recipe.operators, node.op_type) and is_selected(recipe.nodes, name))
             or not _all_quantized(node, quantized)
         ):
@@ -110,7 +118,9 @@ def is_weight_layer(node: ir.Node) -> bool:
     return constant(node.inputs[0]) is None
 
 
-def _reason(node: ir.Node, recipe: Recipe, quantized: set[ir.Value]) -> str | None:
+def _reason(
+    node: ir.Node, recipe: Recipe, quantized: set[ir.Value], allowed: Collection[str]
+) -> str | None:
     """Return why a weight layer stays in float, or None."""
     if not is_selected(recipe.operators, node.op_type):
         return f"the recipe leaves {node.op_type} out"
@@ -120,7 +130,8 @@ def _reason(node: ir.Node, recipe: Recipe, quantized: set[ir.Value]) -> str | No
         return "int8 kernels know no transposed input and no factors alpha and beta"
     if node.op_type == "Conv" and len(node.inputs) > 2 and constant(node.inputs[2]) is None:
         return "its bias is computed at run time"
-    if node.op_type == "Conv" and recipe.placement.slow_convolutions == "float":
+    by_rule = recipe.placement.slow_convolutions == "float" and node.name not in allowed
+    if node.op_type == "Conv" and by_rule:
         return _slow(node, quantized)
     return None
 

@@ -117,6 +117,8 @@ class Recipe(Table):
             quantization); see `toolkit.quantization.bias_correction`.
         equalization: Scale channels between layers to weights of like size first (static
             quantization); see `toolkit.graph.passes.equalize_layers`.
+        portable: Place nodes by rules, without a measurement on the machine that quantizes: for
+            recipes that are meant for another. Used when the caller does not say.
         max_drop: Accuracy budget in points of top-1, used when the caller gives none.
         min_agreement: Accuracy budget in percent of equal classes, used when the caller gives none.
         min_sqnr: Accuracy budget in decibels, used when the caller gives none.
@@ -134,6 +136,7 @@ class Recipe(Table):
     inputs_outputs: Literal["keep", "float16"] = "keep"
     bias_correction: bool = False
     equalization: bool = False
+    portable: bool = False
     max_drop: float | None = Field(default=None, ge=0, le=100)
     min_agreement: float | None = Field(default=None, ge=0, le=100)
     min_sqnr: float | None = Field(default=None, allow_inf_nan=False)

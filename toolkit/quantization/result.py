@@ -6,6 +6,7 @@ from typing import Any
 
 from toolkit.quantization.checking import Comparison
 from toolkit.quantization.optimizer_check import OptimizerCheck
+from toolkit.quantization.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,12 @@ class QuantizeResult:
         validation: Both models on the validation samples, when there was a budget.
         attempts: What was tried to keep the budget, in its order; empty without a budget.
         optimizer: How far onnxruntime's optimizer moves the answer, or None without data.
+        speed: Its time against the float model's and how it was tuned, or None when nothing was
+            measured.
         int8_nodes: Names of the nodes of the float graph that work in the new precision.
         float_nodes: Names of the others.
-        reasons: Why a weight layer stayed in float, by its name.
+        reasons: Why a node stayed in float, by its name: of all weight layers, and of others that
+            a measurement or the accuracy budget kept there.
         repairs: What had to be done to the float model first.
         ranges_grew: How much the ranges still changed over the last quarter of the calibration
             samples, in [0, 1], or None for a dynamic recipe.
@@ -71,6 +75,7 @@ class QuantizeResult:
     validation: Comparison | None
     attempts: tuple[Attempt, ...]
     optimizer: OptimizerCheck | None
+    speed: Speed | None
     int8_nodes: tuple[str, ...]
     float_nodes: tuple[str, ...]
     reasons: dict[str, str]
@@ -99,6 +104,7 @@ class QuantizeResult:
             else {"samples": self.validation.samples, **(accuracy(self.validation) or {})},
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             "optimizer_steps": None if self.optimizer is None else self.optimizer.steps,
+            "speed": None if self.speed is None else self.speed.to_dict(),
             "nodes": {"int8": len(self.int8_nodes), "float": len(self.float_nodes)},
             "float_layers": self.reasons,
             "ranges_grew": self.ranges_grew,

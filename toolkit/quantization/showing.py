@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from toolkit.quantization.result import Attempt, QuantizeResult
+from toolkit.quantization.speed import shown
 from toolkit.reporting.terminal import note, print_pairs, print_table
 
 
@@ -12,6 +13,7 @@ def show(result: QuantizeResult) -> None:
     size = f"{before / 1000:,.1f} kB to {after / 1000:,.1f} kB  ({100 * after / before:.1f} %)"
     written = f"{result.path}  (recipe {result.recipe}, {result.seconds:.1f} s)"
     pairs = [("written", written), ("size", size), *_accuracy(result)]
+    pairs.extend(_speed(result))
     if result.optimizer is not None:
         moved = f"onnxruntime's moves the answer by {result.optimizer.steps:.2g} of 255 steps"
         pairs.append(("optimizer", moved))
@@ -28,6 +30,24 @@ def show(result: QuantizeResult) -> None:
         show_attempts(result.attempts)
     for warning in result.warnings:
         note(f"Warning: {warning}")
+
+
+def _speed(result: QuantizeResult) -> list[tuple[str, str]]:
+    speed = result.speed
+    if speed is None:
+        return [("speed", "not measured (portable): placed by rules")]
+    threads = speed.machine["threads"]
+    where = f"{threads} thread{'s' if threads > 1 else ''} of this machine, one sample"
+    faster = "" if speed.ratio.verdict != "no verdict" else "; that is no difference"
+    pairs = [("speed", f"{shown(speed.ratio)} of float's time{faster}  ({where})")]
+    taken = [entry for entry in speed.tries if entry.taken]
+    end = "" if speed.exhausted else "; time ran out first, see --search-time"
+    counted = f"{len(speed.tries)} other placements measured, {len(taken)} faster{end}"
+    return [
+        *pairs,
+        ("search", f"{counted}  ({speed.seconds:.0f} s)"),
+        *(("faster", f"{entry.what}: {shown(entry.ratio)}") for entry in taken),
+    ]
 
 
 def _accuracy(result: QuantizeResult) -> list[tuple[str, str]]:

@@ -1,12 +1,15 @@
 """`quantize`: the step from a float ONNX model to an int8 one, with the evidence.
 
-load -> data -> candidates (built and judged on validation samples) -> checks on the one that was
-chosen -> write. Nothing is written unless every check has passed.
+load -> data -> candidates (built and judged on validation samples) -> the accuracy budget -> the
+speed on this machine -> checks on the one that was chosen -> write. Nothing is written unless
+every check has passed.
 """
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy.typing as npt
 from toolkit.contract import Contract, OutputSpec
 from toolkit.errors import DataError
 from toolkit.files import check_output
+from toolkit.quantization import speed as speeds
 from toolkit.quantization import writing
 from toolkit.quantization.budget import Budget, check_data, check_decidable
 from toolkit.quantization.building import Built
@@ -28,6 +32,7 @@ from toolkit.quantization.repair import meet_budget
 from toolkit.quantization.result import QuantizeResult
 from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Data, Samples, from_data
+from toolkit.quantization.stopwatch import LocalStopwatch, one_call
 from toolkit.quantization.trials import Trials
 from toolkit.recipes import find_model
 from toolkit.runtime.loading import load
@@ -49,12 +54,17 @@ def quantize(
     max_drop: float | None = None,
     min_agreement: float | None = None,
     min_sqnr: float | None = None,
+    portable: bool | None = None,
+    allow_slower: bool = False,
+    search_time: float = 30.0,
+    threads: int | None = None,
     force: bool = False,
 ) -> QuantizeResult:
     """Quantize an ONNX model and measure what it costs.
 
     The ranges of activations are measured on training samples. Accuracy and agreement are
-    measured on test samples, once; the budget is decided on validation samples.
+    measured on test samples, once; the budget is decided on validation samples. Nodes that int8
+    makes slower on this machine stay in float, as measurements tell.
 
     Args:
         model: A float .onnx file, or a zoo name. It is left unchanged.
@@ -71,16 +81,23 @@ def quantize(
             float and the quantized model must give the same class, 0 to 100.
         min_sqnr: The same for outputs without classes: the least ratio of signal to quantization
             noise, in decibels.
+        portable: Place nodes by rules alone, without a measurement on this machine; None leaves
+            it to the recipe.
+        allow_slower: Write a model that is slower than float, too.
+        search_time: Seconds that the measurements may take, above 0.
+        threads: Threads inside one operator to measure with, kept in the model's contract; None
+            measures with one and keeps nothing.
         force: Replace a file that is there.
 
     Raises:
-        CheckFailedError: The budget cannot be kept, or onnxruntime's optimizer changes the answer.
+        CheckFailedError: The budget cannot be kept, the model stays slower than float, or
+            onnxruntime's optimizer changes the answer.
         ModelError: The model is missing, damaged, quantized already, or has nothing to quantize;
             or there is a budget and its output holds no classes.
         DataError: The data is missing, unreadable or does not fit the model.
         RecipeError: The recipe is unknown or has an error.
         OutputError: The output cannot be written, or exists and ``force`` is False.
-        ValueError: ``samples``, ``seed`` or a budget is out of range.
+        ValueError: A number is out of range.
     """
     started = time.perf_counter()
     if samples is not None and samples < 1:
@@ -88,6 +105,10 @@ def quantize(
     if seed < 0:
         raise ValueError(f"seed is {seed}, it cannot be negative")
     budget = Budget(max_drop, min_agreement, min_sqnr)
+    if not 0 < search_time < math.inf:
+        raise ValueError(f"search_time is {search_time}, it must be above 0")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}, it must be at least 1")
     source = find_model(str(model), ".onnx")
     output = check_output(output, force=force, inputs=[source], suffixes=[".onnx"])
     recipe_name, rules = read_recipe(recipe)
@@ -107,6 +128,15 @@ def quantize(
     float_model = FloatModel(source, loaded)
     trials = Trials(float_model, reference, contract.outputs[0], budget)
     best, attempts = meet_budget(trials, trials.run(Candidate(rules)), recipe_name)
+    speed = None
+    # float16 is for GPUs, and a node of it that stays in float32 gains nothing on a CPU.
+    by_rules = rules.portable if portable is None else portable
+    if not by_rules and rules.method != "float16":
+        feeds = one_call(contract, None if loaded is None else loaded.validation, str(source))
+        stopwatch = LocalStopwatch(feeds, threads=threads or 1)
+        best, speed = speeds.tune(trials, best, stopwatch, search_time)
+        if not allow_slower:
+            speeds.require_not_slower(speed, best, source, recipe_name)
     built = best.built
 
     test = optimizer = None
@@ -117,7 +147,11 @@ def quantize(
         test = _measure(reference, built, loaded.test, contract.outputs[0])
         warnings += warnings_about(test, loaded, contract, reference)
         checks = [writing.accuracy_evidence(test, loaded), writing.optimizer_evidence(optimizer)]
+    if speed is not None:
+        checks.append(writing.speed_evidence(speed))
     step = writing.provenance(source, recipe_name, built, loaded, seed)
+    if threads is not None:
+        contract = replace(contract, session=replace(contract.session, threads=threads))
     contract = writing.retyped(contract, built.model).with_step(step, *checks)
     size = writing.write(output, built.model, contract, source)
     return QuantizeResult(
@@ -132,6 +166,7 @@ def quantize(
         validation=best.validation,
         attempts=attempts,
         optimizer=optimizer,
+        speed=speed,
         int8_nodes=built.int8_nodes,
         float_nodes=built.float_nodes,
         reasons=built.reasons,

@@ -56,7 +56,10 @@ class Trials:
             ModelError: There is nothing to quantize.
             DataError: The samples do not fit.
         """
-        built = build(self.source, candidate)
+        return self.judge(build(self.source, candidate))
+
+    def judge(self, built: Built) -> Trial:
+        """Compare what was built with the float model, when there is a budget."""
         return Trial(built, self.validate(built) if self.budget else None)
 
     def validate(self, built: Built) -> Comparison:

@@ -15,6 +15,7 @@ from toolkit.quantization.checking import Comparison
 from toolkit.quantization.optimizer_check import OptimizerCheck
 from toolkit.quantization.result import accuracy, finite
 from toolkit.quantization.samples import Data
+from toolkit.quantization.speed import Speed
 from toolkit.runtime.session import import_onnxruntime
 
 
@@ -61,6 +62,17 @@ def optimizer_evidence(optimizer: OptimizerCheck) -> dict[str, Any]:
         "samples": optimizer.samples,
         "steps": optimizer.steps,
         "of_noise": finite(optimizer.of_noise),
+    }
+
+
+def speed_evidence(speed: Speed) -> dict[str, Any]:
+    """Return how the model's speed compares with float, as the contract keeps it."""
+    return {
+        "check": "speed",
+        "ratio": round(speed.ratio.value, 4),
+        "interval": [round(speed.ratio.low, 4), round(speed.ratio.high, 4)],
+        "verdict": speed.ratio.verdict,
+        "machine": speed.machine,
     }
 
 
