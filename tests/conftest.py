@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,17 @@ def no_stopwatch(monkeypatch):
 
     unmeasured = speed.Speed(Ratio(1.0, 0.9, 1.1, "no verdict"), (), True, {"threads": 1}, 0.0)
     monkeypatch.setattr(speed, "tune", lambda trials, first, *_: (first, unmeasured))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium; tests that need it are skipped where it is not installed."""
+    if shutil.which("chromium") is None:
+        pytest.skip("'chromium' is not installed; `sudo apt-get install chromium` brings it")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()

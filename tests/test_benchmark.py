@@ -115,6 +115,32 @@ def test_settings_of_one_model_are_compared_per_sample(folder):
     assert comparison.latency_ratio < 0.5
 
 
+def test_models_are_measured_on_the_data_that_they_were_trained_on(folder, tmp_path):
+    import onnx
+
+    from toolkit import contract as contracts
+
+    def trained(path, data):
+        model = onnx.load(classifier(path))
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        contract = contracts.from_json(metadata[contracts.KEY])
+        contract = contract.with_step({"step": "train", "data": {"name": str(data)}})
+        onnx.helper.set_model_props(model, {contracts.KEY: contract.to_json()})
+        onnx.save(model, path)
+        return path
+
+    path = trained(tmp_path / "m.onnx", folder / "data.npz")
+    result = bench(path, **QUICK)
+    assert (result.data, result.samples) == (str(folder / "data.npz"), 60)
+    asked = bench(path, data="random", **QUICK)
+    assert asked.data is None
+    assert "as asked for" in asked.notices[0]
+    gone = bench(trained(tmp_path / "gone.onnx", tmp_path / "no.npz"), **QUICK)
+    assert gone.data is None
+    assert "the training data is not usable" in gone.notices[0]
+    assert "no.npz" in gone.notices[0]
+
+
 def test_one_file_given_twice_is_told_apart(folder):
     result = bench([folder / "plain.onnx", folder / "plain.onnx"], **QUICK)
     assert len({variant.name for variant in result.variants}) == 2
@@ -178,6 +204,8 @@ def test_a_provider_that_is_not_there_is_an_error(folder):
         ({"batch": []}, "batch has no value"),
         ({"provider": "gpu"}, "not one of auto, cpu"),
         ({"max_time": 0}, "max_time"),
+        ({"fail_if_slower": float("nan")}, "fail_if_slower is nan"),
+        ({"fail_if_drop": -1}, "fail_if_drop is -1"),
     ],
 )
 def test_options_out_of_range_are_the_callers_mistake(options, match, folder):
@@ -229,7 +257,16 @@ def test_json_dash_prints_the_document_alone(folder):
 
 
 @pytest.mark.parametrize(
-    "options", [["--rounds", "5"], ["--batch", "1,x"], ["--provider", "gpu"], ["--size", "n"], []]
+    "options",
+    [
+        ["--rounds", "5"],
+        ["--batch", "1,x"],
+        ["--provider", "gpu"],
+        ["--size", "n"],
+        ["--fail-if-slower", "nan"],
+        ["--fail-if-drop", "101"],
+        [],
+    ],
 )
 def test_wrong_usage_exits_with_2(options, folder):
     arguments = [str(folder / "plain.onnx"), *options] if options else []

@@ -1,7 +1,5 @@
 """The page of a bench in a real Chromium: on a phone and a desk, light and dark, on paper."""
 
-import shutil
-
 import pytest
 from bench_results import PAGES, hostile, pictures
 
@@ -20,19 +18,6 @@ def files(tmp_path_factory):
     for name, result in results.items():
         (folder / f"{name}.html").write_text(page.render(result, pictures()), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in results}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if shutil.which("chromium") is None:
-        pytest.skip("'chromium' is not installed; `sudo apt-get install chromium` brings it")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -233,3 +233,21 @@ def test_what_a_bench_reads_is_never_replaced(folder):
             force=True, **QUICK,
         )  # fmt: skip
     assert (folder / "plain.onnx").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_an_equal_file_passes_and_a_slowed_one_fails_from_bench_to_bench(tmp_path, monkeypatch):
+    """The reduced form of bench/earlier_selfcheck.py."""
+    import sys
+    from pathlib import Path
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "bench"))
+    import earlier_selfcheck as selfcheck
+
+    monkeypatch.setattr(selfcheck, "SLOWDOWN", 0.4)
+    model = classifier(tmp_path / "m.onnx", size=64)
+    first, second = (selfcheck.measured(model, 20, seed) for seed in (0, 1))
+    assert selfcheck.fails(selfcheck.compare_apart(second.slowed, first.file))
+    assert not selfcheck.fails(selfcheck.compare_apart(second.file, first.slowed))
+    for name in ("earlier_selfcheck", "verdict_selfcheck"):
+        sys.modules.pop(name, None)

@@ -174,3 +174,12 @@ def test_the_yardstick_is_the_same_work_every_time():
 
     work = open_yardstick()
     assert time_calls(work, 5).min() > 0
+
+
+def test_a_drift_of_the_machine_is_told_once_and_not_blamed_on_the_models():
+    slower = timings([100.0] * 10 + [130.0] * 10 + [140.0] * 10, 500)
+    (name,) = slower.blocks
+    assert f"'{name}' became" in " ".join(timing_notices(slower))
+    told = " ".join(timing_notices(slower, slower.blocks[name]))
+    assert "The machine became 40% slower" in told
+    assert f"'{name}' became" not in told

@@ -58,9 +58,8 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runtime(files, tmp_path_factory):
     """The three files of onnxruntime-web, brought by a package's own `npm install`."""
-    for program in ("npm", "chromium"):
-        if shutil.which(program) is None:
-            pytest.skip(f"'{program}' is not installed; .ci/install brings it")
+    if shutil.which("npm") is None:
+        pytest.skip("'npm' is not installed; .ci/install brings it")
     folder = tmp_path_factory.mktemp("npm") / "app"
     toolkit.package(files / "digits.onnx", "web", folder)
     readme = (folder / "README.md").read_text(encoding="utf-8")
@@ -88,17 +87,6 @@ def site(files, runtime, tmp_path):
     yield make
     for one in sites:
         one.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(runtime):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

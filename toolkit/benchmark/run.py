@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import json as json_format
+import math
 import shlex
 import sys
 import tempfile
@@ -174,6 +175,9 @@ def bench(
         ValueError: A number is out of range, or there is no model.
     """
     started = time.perf_counter()
+    for name, limit in (("fail_if_slower", fail_if_slower), ("fail_if_drop", fail_if_drop)):
+        if limit is not None and not 0 <= limit < math.inf:
+            raise ValueError(f"{name} is {limit}, it must be a number of at least 0")
     names = [models] if isinstance(models, (str, Path)) else list(models)
     request = _request(
         names,
@@ -291,7 +295,7 @@ def _measured(
         *choice,
         *assumptions(found, samples, measured.answers),
         *noise.machine_notices(before, noise.snapshot(), environment.usable_cores()),
-        *noise.timing_notices(measured.timings),
+        *noise.timing_notices(measured.timings, measured.yardstick),
     ]
     result = _result(found, measured, request, samples, machine, notices)
     return dataclasses.replace(result, seconds=time.perf_counter() - started), samples

@@ -71,6 +71,12 @@ def _cores(context: click.Context, option: click.Parameter, text: str | None) ->
     return cores
 
 
+def _finite(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not abs(value) < float("inf"):
+        raise click.BadParameter(f"{value} is no number to compare with.", param=option)
+    return value
+
+
 def _core(text: str) -> int:
     if not text.isdigit():
         raise ValueError(f"'{text}' is no core's number.")
@@ -159,6 +165,7 @@ def _core(text: str) -> int:
 @click.option(
     "--fail-if-slower",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
     metavar="RATIO",
     help="Exit with 3 when a variant takes this many times as long as in the earlier bench; "
     "without --against, as the baseline.",
@@ -166,6 +173,7 @@ def _core(text: str) -> int:
 @click.option(
     "--fail-if-drop",
     type=click.FloatRange(min=0, max=100),
+    callback=_finite,
     metavar="POINTS",
     help="Exit with 3 when a variant loses this many percentage points of top-1.",
 )

@@ -2,12 +2,14 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from toolkit.measuring.latency import Timings
+from toolkit.measuring.latency import Block, Timings
 
 _RIVAL_CORES = 0.2
 _STOLEN = 0.02
@@ -73,20 +75,29 @@ def machine_notices(before: Snapshot, after: Snapshot, cores: int) -> list[str]:
     return notices
 
 
-def timing_notices(timings: Timings) -> list[str]:
-    """Return one sentence for each model whose times drift, spread, or are too few."""
+def timing_notices(timings: Timings, yardstick: Sequence[Block] = ()) -> list[str]:
+    """Return one sentence for each model whose times drift, spread, or are too few.
+
+    Args:
+        timings: Those of the models.
+        yardstick: Work that never changes, timed in the same rounds: when it drifts, the machine
+            does, and the models are not blamed one by one.
+    """
     notices: list[str] = []
-    third = timings.rounds // 3
+    drift = _drift(np.array([block.median_ns for block in yardstick]))
+    if drift:
+        notices.append(
+            f"The machine became {_change(drift)} during the measurement: its clock or its load "
+            "changed. Quote the ratios, not the times."
+        )
     for name in timings.blocks:
         medians = timings.medians_ns(name)
-        if third >= 2:
-            drift = float(np.median(medians[-third:]) / np.median(medians[:third])) - 1
-            if abs(drift) > _DRIFT:
-                change = "slower" if drift > 0 else "faster"
-                notices.append(
-                    f"'{name}' became {abs(drift):.0%} {change} during the measurement: "
-                    "the clock or the load of the machine changed."
-                )
+        own = 0.0 if drift else _drift(medians)
+        if own:
+            notices.append(
+                f"'{name}' became {_change(own)} during the measurement: "
+                "the clock or the load of the machine changed."
+            )
         low, middle, high = np.quantile(medians, [0.25, 0.5, 0.75])
         if (high - low) / middle > _SPREAD:
             notices.append(
@@ -97,6 +108,19 @@ def timing_notices(timings: Timings) -> list[str]:
         if calls < _P99_CALLS:
             notices.append(f"The p99 of '{name}' rests on {calls} calls; run more --rounds.")
     return notices
+
+
+def _drift(medians: npt.NDArray[np.float64]) -> float:
+    """Return how much longer the last third of the rounds took than the first; 0 when even."""
+    third = len(medians) // 3
+    if third < 2:
+        return 0.0
+    drift = float(np.median(medians[-third:]) / np.median(medians[:third])) - 1
+    return drift if abs(drift) > _DRIFT else 0.0
+
+
+def _change(drift: float) -> str:
+    return f"{abs(drift):.0%} {'slower' if drift > 0 else 'faster'}"
 
 
 def _machine_times() -> tuple[float | None, float | None]:
