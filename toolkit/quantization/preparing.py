@@ -26,6 +26,7 @@ from onnx_ir.passes import common
 from toolkit.errors import ModelError
 from toolkit.graph import clean
 from toolkit.graph.editing import add_initializer, constant, infer_shapes
+from toolkit.graph.matching import unused_name
 from toolkit.graph.passes.fold_batch_norm import fold_batch_norm
 from toolkit.graph.passes.fold_constants import fold_constants
 from toolkit.graph.passes.widen_float16 import widen_float16
@@ -37,6 +38,9 @@ _QUANTIZED = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger",
     "MatMulNBits", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat",
 )  # fmt: skip
+
+# What onnxruntime's quantizer appends to the name of a tensor.
+_RESERVED = ("_scale", "_zero_point", "_quantized", "_scale_mul", "_output_quantized")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def prepare(path: Path) -> Prepared:
         repairs.append(f"{folded} factors or summands per channel folded into weights")
     clean(model)
     _flatten_biases(model.graph)
+    _rename_reserved(model.graph)
     _name_nodes(model.graph)
     infer_shapes(model)
     return Prepared(model, tuple(repairs))
@@ -172,3 +177,17 @@ def _name_nodes(graph: ir.Graph) -> None:
             name = f"{base}_{number}"
         node.name = name
         taken.add(name)
+
+
+def _rename_reserved(graph: ir.Graph) -> None:
+    """Rename tensors that are called what the quantizer would call a scale of another's.
+
+    The scale of a layer normalization that is named after its output is one such.
+    """
+    for value in (
+        *graph.initializers.values(),
+        *(value for node in graph for value in node.outputs),
+    ):
+        ends = value.is_graph_input() or value.is_graph_output()
+        if value.name and value.name.endswith(_RESERVED) and not ends:
+            value.name = unused_name(graph, f"{value.name}_of_float")
