@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import onnx_ir as ir
 
-from toolkit.graph.editing import constant
+from toolkit.graph.editing import constant, sole_use
 from toolkit.quantization.pixels import MOVES, Pixels
 from toolkit.quantization.recipe import Recipe, Selection
 
@@ -92,6 +92,7 @@ def place(
             or node.op_type not in CARRIERS
             or not (is_selected(recipe.operators, node.op_type) and is_selected(recipe.nodes, name))
             or not _all_quantized(node, quantized)
+            or (recipe.format == "qoperator" and not _removable(node, placed))
         ):
             continue
         placed[name] = node
@@ -195,15 +196,33 @@ def _without_idle_carriers(placed: dict[str, ir.Node]) -> dict[str, ir.Node]:
     for name, node in reversed(list(placed.items())):
         if node.op_type in WEIGHT_LAYERS or "Pool" in node.op_type or node.op_type == "Add":
             continue
-        if _absorbed(node, kept):
+        if absorbing(node, kept):
             continue
         if not any(use.node.name in kept for value in node.outputs for use in value.uses()):
             del kept[name]
     return kept
 
 
-def _absorbed(node: ir.Node, placed: dict[str, ir.Node]) -> bool:
-    """Tell whether an activation vanishes in the range of the int8 convolution before it."""
-    source = node.inputs[0]
-    producer = source.producer() if source is not None else None
-    return node.op_type in ("Relu", "Clip") and producer is not None and producer.name in placed
+def _removable(node: ir.Node, placed: Collection[str]) -> bool:
+    """Tell whether the quantizer may remove a node; in QOperator form it removes any activation."""
+    return node.op_type not in ("Relu", "Clip") or bool(absorbing(node, placed))
+
+
+def absorbing(node: ir.Node, int8: Collection[str]) -> list[ir.Value]:
+    """Return the tensors that take over the range of a ReLU or Clip, so that it vanishes.
+
+    What clips is the rounding of the int8 node before it. Moves and max poolings between them hand
+    its scale on, so the list starts at the activation's input and ends at that node's output. It is
+    empty when there is no such node, or one of the tensors is read elsewhere.
+    """
+    found: list[ir.Value] = []
+    reader, value = node, node.inputs[0]
+    while node.op_type in ("Relu", "Clip") and value is not None and sole_use(value) is reader:
+        maker = value.producer()
+        if maker is None or maker.name not in int8:
+            return []
+        found.append(value)
+        if maker.op_type not in MOVES and maker.op_type != "MaxPool":
+            return found
+        reader, value = maker, maker.inputs[0]
+    return []

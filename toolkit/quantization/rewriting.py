@@ -15,9 +15,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from toolkit.graph.editing import constant, sole_use
+from toolkit.graph.editing import constant
 from toolkit.quantization.coarse_scales import coarse_weights
-from toolkit.quantization.placement import WEIGHT_LAYERS, Placement
+from toolkit.quantization.placement import WEIGHT_LAYERS, Placement, absorbing
 from toolkit.quantization.ranges import Range
 from toolkit.quantization.recipe import Recipe
 from toolkit.runtime.session import import_onnxruntime
@@ -169,17 +169,18 @@ def quantize_dynamic(model: ir.Model, names: list[str], recipe: Recipe) -> onnx.
 
 
 def _absorbed(model: ir.Model, chosen: set[str]) -> dict[str, str]:
-    """Return the activations that vanish: of x -> Relu -> y, x takes the range of y."""
-    return {
-        str(source.name): str(node.outputs[0].name)
+    """Return the tensors that take another's range: of x -> Relu -> y, x takes that of y."""
+    found = {
+        str(value.name): str(node.outputs[0].name)
         for node in model.graph
         if node.name in chosen
-        and node.op_type in ("Relu", "Clip")
-        and (source := node.inputs[0]) is not None
-        and sole_use(source) is node
-        and (producer := source.producer()) is not None
-        and producer.name in chosen
+        for value in absorbing(node, chosen)
     }
+    # Of x -> Relu -> y -> Clip -> z both take the range of z.
+    for before in found:
+        while found[before] in found:
+            found[before] = found[found[before]]
+    return found
 
 
 def _float_scores(model: ir.Model, placement: Placement, recipe: Recipe) -> list[str]:
