@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from toolkit.demonstration import demo as demo
     from toolkit.diagnosis import doctor as doctor
     from toolkit.evaluation import evaluate as evaluate
+    from toolkit.explanation import explain as explain
     from toolkit.exporting import export as export
     from toolkit.inspection import inspect as inspect
     from toolkit.packaging import package as package
@@ -34,6 +35,7 @@ _HOMES = {
     "demo": "toolkit.demonstration",
     "doctor": "toolkit.diagnosis",
     "evaluate": "toolkit.evaluation",
+    "explain": "toolkit.explanation",
     "export": "toolkit.exporting",
     "inspect": "toolkit.inspection",
     "load": "toolkit.runtime",

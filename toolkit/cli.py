@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train a model of the zoo, or of your own file.",
     "export": "Convert a Keras model to ONNX and prove that it computes the same.",
     "quantize": "Quantize an ONNX model to int8 and measure what it costs.",
+    "explain": "Show node by node why an int8 model is faster or slower than float.",
     "bench": "Compare models: accuracy, latency, memory and size.",
     "evaluate": "Measure the accuracy of a Keras or ONNX model.",
     "predict": "Classify image files.",

@@ -30,12 +30,14 @@ class NodeTime:
         operator: Its operator, such as Conv or QLinearConv.
         provider: The execution provider that ran it.
         us: Mean of the middle half of its times, in microseconds.
+        dtype: ONNX's name for the element type of its first output; empty when it is unknown.
     """
 
     name: str
     operator: str
     provider: str
     us: float
+    dtype: str = ""
 
 
 def profile(
@@ -76,20 +78,22 @@ def profile(
 
 
 def _nodes(events: list[dict[str, Any]]) -> list[NodeTime]:
-    times: dict[tuple[str, str, str, str], list[float]] = {}
+    times: dict[tuple[str, str, str, str, str], list[float]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             details = event["args"]
+            outputs = details.get("output_type_shape") or [{}]
             key = (
                 str(details.get("node_index", "")),
                 event["name"].removesuffix(_KERNEL),
                 str(details["op_name"]),
                 str(details["provider"]),
+                next(iter(outputs[0]), ""),
             )
             times.setdefault(key, []).append(float(event["dur"]))
     return [
-        NodeTime(name, operator, provider, _middle(values[_WARMUP:]))
-        for (_, name, operator, provider), values in times.items()
+        NodeTime(name, operator, provider, _middle(values[_WARMUP:]), dtype)
+        for (_, name, operator, provider, dtype), values in times.items()
         if len(values) > _WARMUP
     ]
 

@@ -33,14 +33,38 @@ def times_by_node(profile: Sequence[NodeTime], graph: ir.Graph) -> dict[str, flo
         Nodes that are not found under their name are missing; those that were fused into another
         are, too.
     """
-    nodes = {str(node.name): node for node in graph}
-    nodes |= {str(value.name): node for node in graph for value in node.outputs}
+    nodes = names_in(graph)
     times: dict[str, float] = {}
     for entry in profile:
-        owner = _owner(entry, nodes)
+        owner = owner_of(entry, nodes)
         if owner is not None:
             times[str(owner.name)] = times.get(str(owner.name), 0.0) + entry.us
     return times
+
+
+def names_in(graph: ir.Graph) -> dict[str, ir.Node]:
+    """Return the nodes of a graph by their names and by those of the tensors that they give."""
+    nodes = {str(value.name): node for node in graph for value in node.outputs}
+    return nodes | {str(node.name): node for node in graph if node.name}
+
+
+def owner_of(entry: NodeTime, nodes: Mapping[str, ir.Node]) -> ir.Node | None:
+    """Return the node of a float graph that a node of the running graph comes from, or None.
+
+    Args:
+        entry: Of the float model, or of one that was quantized from it.
+        nodes: What `names_in` returned for the float graph.
+    """
+    name = re.sub(r"(_nchwc|_token_\d+|_quant)*$", "", entry.name.removeprefix("fused "))
+    wanted = operation(entry.operator)
+    node = nodes.get(name) or nodes.get(name.partition("_before_")[0])
+    while node is not None and operation(node.op_type) != wanted:
+        # A fused node may be called after the activation behind it.
+        if node.op_type not in _ACTIVATIONS:
+            return None
+        makers = [value.producer() for value in node.inputs if value is not None]
+        node = next((maker for maker in makers if maker is not None), None)
+    return node
 
 
 @dataclass(frozen=True)
@@ -123,20 +147,6 @@ def best_placement(order: Sequence[Unit], conversions: float = 1.0) -> frozenset
 
 def _conversion(unit: Unit) -> float:
     return _CONVERSION_US + _CONVERSION_US_PER_VALUE * unit.values
-
-
-def _owner(entry: NodeTime, nodes: Mapping[str, ir.Node]) -> ir.Node | None:
-    """Return the node of the float graph that a node of the running graph comes from."""
-    name = re.sub(r"(_nchwc|_token_\d+|_quant)*$", "", entry.name.removeprefix("fused "))
-    wanted = operation(entry.operator)
-    node = nodes.get(name) or nodes.get(name.partition("_before_")[0])
-    while node is not None and operation(node.op_type) != wanted:
-        # A fused node may be called after the activation behind it.
-        if node.op_type not in _ACTIVATIONS:
-            return None
-        makers = [value.producer() for value in node.inputs if value is not None]
-        node = next((maker for maker in makers if maker is not None), None)
-    return node
 
 
 def _values(value: ir.Value) -> int:

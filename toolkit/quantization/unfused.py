@@ -8,13 +8,13 @@ slower than float and less exact. So the optimized graph is looked at, not trust
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from toolkit.errors import ModelError
 from toolkit.quantization.pixels import MOVES
 from toolkit.quantization.placement import CARRIERS, WEIGHT_LAYERS
-from toolkit.runtime.session import import_onnxruntime
+from toolkit.runtime.session import create_session, import_onnxruntime
 
 _FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm", "FusedMatMul": "MatMul"}
 _COMPUTING = (*WEIGHT_LAYERS, *_FUSED, *(CARRIERS - MOVES - {"MaxPool", "Split", "Relu", "Clip"}))
@@ -52,25 +52,34 @@ def unfused(model: onnx.ModelProto, int8: Collection[str]) -> list[str]:
 
 def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph as onnxruntime runs it, before it chooses memory layouts."""
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    level = import_onnxruntime().GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
-        options.optimized_model_filepath = str(path)
-        try:
-            ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        # onnxruntime's exceptions share no base class below Exception.
-        except Exception as error:
-            raise ModelError(
-                "onnxruntime cannot load the quantized model: "
-                f"{' '.join(str(error).split())[:300]}. Leave the node out with a recipe's "
-                "[nodes] exclude."
-            ) from error
+
+        def configure(options: Any) -> None:
+            options.graph_optimization_level = level
+            options.optimized_model_filepath = str(path)
+
+        create_session(bytes(model.SerializeToString()), provider="cpu", configure=configure)
         return onnx.load(path)
+
+
+def meant_int8(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the nodes that read dequantized values alone, in their order.
+
+    Those are what a quantizer wants to be int8: of weight layers the weights count as well.
+    """
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    constants = {entry.name for entry in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in _COMPUTING or not node.name:
+            continue
+        read = node.input[:2] if node.op_type in WEIGHT_LAYERS else node.input
+        data = [name for name in read if name and name not in constants]
+        if data and all(makers.get(name) == "DequantizeLinear" for name in data):
+            found.append(node.name)
+    return found
 
 
 def _weight_owners(model: onnx.ModelProto) -> dict[str, str]:
