@@ -75,6 +75,17 @@ def test_the_list_of_files_is_read_on_a_phone_without_scrolling(files, opened):
     assert widths[0] <= widths[1]
 
 
+def test_numbers_are_never_broken_in_two(files, opened):
+    tab = opened(files["many"], **PHONE)
+    lines = tab.evaluate(
+        """() => { const cell = [...document.querySelectorAll(".figures tbody tr")][0].cells[1];
+        const range = document.createRange(); const text = cell.querySelector("b").firstChild;
+        range.setStart(text, 0); range.setEnd(text, text.data.indexOf(" "));
+        return [text.data, range.getClientRects().length]; }"""
+    )
+    assert lines == ["90.00 %", 1]
+
+
 def test_dark_readers_get_a_dark_page(files, opened):
     grounds = [
         opened(files["two models"], color_scheme=scheme).evaluate(
