@@ -31,7 +31,7 @@ def main() -> None:
         shot = Image.open(io.BytesIO(tab.screenshot()))
         browser.close()
     # A page has few colours: a palette makes the file a third as large.
-    small = shot.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small = shot.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     small.save(Path(__file__).with_name("report.png"), optimize=True)
 
 
