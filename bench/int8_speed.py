@@ -1,17 +1,22 @@
 """Float against int8 of the zoo's MNIST CNN, side by side in one process, one core, batch 1.
 
-    python bench/int8_speed.py [--rounds 100] [MODEL.onnx]
+    python bench/int8_speed.py [--rounds 100] [--plain MODEL.keras] [MODEL.onnx]
 
 Prints the time ratio of int8 to float with its 95 % interval, and that of what onnxruntime's own
-quantizer gives with its defaults (QDQ, per-channel). Each round opens every file anew, one at a
-time, and pairs their medians; see bench/README.md. The files run in a plain onnxruntime session:
-no session option but the one core is needed. Quote the ratio; the times are this machine's.
+quantizer gives with its defaults (QDQ, per-channel). The float model is our own export, cleaned,
+its borders trimmed: the harder one to beat. With --plain, the ratio to what tf2onnx alone makes
+of the Keras model (float32 input, no scaling of pixels) is printed as well.
+
+Each round opens every file anew, one at a time, and pairs their medians; see bench/README.md. The
+files run in a plain onnxruntime session: no session option but the one core is needed. Quote the
+ratio; the times are this machine's.
 
 Exit status 3 when int8 is not faster than float.
 """
 
 import argparse
 import itertools
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +34,7 @@ from toolkit.quantization import quantize
 from toolkit.recipes import find_model
 
 FLOAT, OURS, THEIRS = "float", "int8 (toolkit)", "int8 (onnxruntime's quantizer)"
+PLAIN = "float (tf2onnx alone)"
 MAX_SECONDS = 40
 
 Feed = dict[str, np.ndarray]
@@ -71,10 +77,25 @@ def report(timings: Timings) -> int:
     for name, ratio in ratios.items():
         interval = f"95 % interval {ratio.low:.3f} to {ratio.high:.3f}"
         print(f"{name:32} p50 {times[name]:7.1f} us   ratio {ratio.value:.3f}, {interval}")
+    if PLAIN in times:
+        ratio = compare(timings.log_ratios(OURS, PLAIN))
+        print(f"{PLAIN:32} p50 {times[PLAIN]:7.1f} us   {OURS} takes {ratio.value:.3f} of it")
     if ratios[OURS].verdict == "faster":
         return 0
     print(f"int8 is not faster than float: {ratios[OURS].verdict}", file=sys.stderr)
     return 3
+
+
+def export_plainly(source: Path, output: Path) -> None:
+    """Export a Keras model by tf2onnx alone; runs in a process of its own."""
+    import keras
+    import tensorflow as tf
+    import tf2onnx
+
+    model = keras.models.load_model(source)
+    signature = [tf.TensorSpec(model.input_shape, tf.float32, name="image")]
+    function = tf.function(lambda image: model(image, training=False), input_signature=signature)
+    tf2onnx.convert.from_function(function, signature, opset=17, output_path=str(output))
 
 
 def main() -> int:
@@ -82,7 +103,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="mnist_cnn")
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--plain", metavar="MODEL.keras", help="The Keras model, or a zoo name.")
+    parser.add_argument("--export-plainly", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.export_plainly:
+        export_plainly(*arguments.export_plainly)
+        return 0
     source = find_model(arguments.model, ".onnx")
     images = np.asarray(sample(load_dataset("mnist").training, 200, 0).images[:])[..., None]
     name = session(source).get_inputs()[0].name
@@ -95,9 +121,20 @@ def main() -> int:
         )  # fmt: skip
         feeds = [{name: images[index : index + 1]} for index in range(len(images))]
         files = {FLOAT: source, OURS: ours, THEIRS: theirs}
+        openers = {key: opener(path, feeds) for key, path in files.items()}
+        if arguments.plain:
+            plain = Path(folder) / "plain.onnx"
+            keras_file = find_model(arguments.plain, ".keras")
+            subprocess.run(
+                [sys.executable, __file__, "--export-plainly", keras_file, plain],
+                check=True,
+                capture_output=True,
+            )
+            floats = [{"image": feed[name].astype(np.float32) / 255} for feed in feeds]
+            openers[PLAIN] = opener(plain, floats)
         return report(
             measure(
-                {key: opener(path, feeds) for key, path in files.items()},
+                openers,
                 rounds=arguments.rounds,
                 max_seconds=MAX_SECONDS,
             )
