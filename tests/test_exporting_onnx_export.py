@@ -171,6 +171,79 @@ def test_passes_that_are_left_out_do_not_run_and_the_contract_says_which_did(fol
     assert result.contract.provenance[-1]["passes"] == result.passes
 
 
+def save_pictures(folder, *layers_of):
+    """A model of 8x8 pictures, with layers in front."""
+    keras = keras_models.import_keras()
+    head = [keras.layers.Conv2D(3, 3), keras.layers.Flatten(), keras.layers.Dense(2, name="scores")]
+    parts = [keras.Input((8, 8, 3), name="image"), *(make(keras.layers) for make in layers_of)]
+    path = folder / f"pictures{len(layers_of)}.keras"
+    keras_models.randomise(keras.Sequential([*parts, *head])).save(path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_model_that_scales_pixels_itself_takes_them_as_decoded(folder):
+    path = save_pictures(
+        folder,
+        lambda layers: layers.RandomFlip(),
+        lambda layers: layers.Rescaling(1 / 255),
+        lambda layers: layers.Normalization(mean=[0.4, 0.5, 0.6], variance=[0.04, 0.04, 0.16]),
+    )
+
+    result = export(path, folder / "scales.onnx")
+
+    (given,) = result.contract.inputs
+    assert (given.dtype, given.by_caller) == ("uint8", None)
+    assert given.in_graph.scale == pytest.approx([1 / 51, 1 / 51, 1 / 102])
+    assert given.in_graph.offset == pytest.approx([-2, -2.5, -1.5])
+    with pytest.raises(RecipeError, match="scaled already, by the model itself"):
+        export(path, folder / "twice.onnx", scale=1 / 255)
+
+
+@pytest.mark.slow
+def test_preprocessing_and_labels_from_options_stand_in_the_graph_and_in_the_contract(folder):
+    path, names = save_pictures(folder), folder / "names.txt"
+    names.write_text("no\nyes\n")
+
+    result = CliRunner().invoke(
+        command,
+        ["export", str(path), "-o", str(folder / "said.onnx"), "--json", "--scale", "1/255",
+         "--mean", "0.4,0.5,0.6", "--std", "image=0.2", "--labels", str(names)],
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    contract = contract_of(folder / "said.onnx")
+    (given,), (scores,) = contract.inputs, contract.outputs
+    assert given.dtype == "uint8"
+    assert given.in_graph.scale == pytest.approx([1 / 51] * 3)
+    assert given.in_graph.offset == pytest.approx([-2, -2.5, -3])
+    assert scores.labels == ("no", "yes")
+    step = contract.provenance[-1]
+    assert (step["mean"], step["std"]) == ([0.4, 0.5, 0.6], {"image": [0.2]})
+    assert step["labels"] == "names.txt"
+    session = ort.InferenceSession(folder / "said.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    model = keras_models.import_keras().saving.load_model(path)
+    expected = model((pixels / np.float32(255) - [0.4, 0.5, 0.6]) / 0.2)
+    np.testing.assert_allclose(session.run(None, {"image": pixels})[0], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scale", "1/0"], "'1/0' is no number"),
+        (["--scale", "a=1", "--scale", "2"], "one does not"),
+        (["--std", "a=1", "--std", "a=2"], "a second time"),
+        (["--input", "a=int8"], "'int8' is not one of uint8, float32"),
+    ],
+)
+def test_a_value_that_is_none_is_wrong_usage(options, message):
+    result = CliRunner().invoke(command, ["export", "m", "-o", "x.onnx", *options])
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
 @pytest.mark.slow
 def test_an_hdf5_file_gets_an_inferred_contract(folder):
     keras_models.mnist_cnn().save(folder / "small.h5")

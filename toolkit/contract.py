@@ -45,6 +45,16 @@ class Affine:
     scale: tuple[float, ...]
     offset: tuple[float, ...]
 
+    def then(self, second: "Affine") -> "Affine":
+        """Return both, one after the other: (x s1 + o1) s2 + o2 = x (s1 s2) + (o1 s2 + o2)."""
+        parts = (self.scale, self.offset, second.scale, second.offset)
+        count = max(map(len, parts))
+        s1, o1, s2, o2 = (part * count if len(part) == 1 else part for part in parts)
+        return Affine(
+            tuple(a * b for a, b in zip(s1, s2, strict=True)),
+            tuple(o * b + c for o, b, c in zip(o1, s2, o2, strict=True)),
+        )
+
 
 @dataclass(frozen=True)
 class ImageSpec:

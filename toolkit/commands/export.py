@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.commands.options import data_option, json_option, output_option, print_result
+from toolkit.commands.tensors import numbers, one_of, per_tensor
 
 if TYPE_CHECKING:
     from toolkit.contract import InputSpec, OutputSpec
@@ -67,9 +68,42 @@ def _passes(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 )
 @click.option(
     "--input",
-    type=click.Choice(["uint8", "float32"]),
+    multiple=True,
+    callback=per_tensor(one_of("uint8", "float32")),
+    metavar="[NAME=]uint8|float32",
     help="uint8 takes pixels as decoded, with the preprocessing in the graph; float32 leaves it "
-    "to the caller.  [default: uint8 where the model says what its preprocessing is]",
+    "to the caller.  [default: uint8 where the preprocessing is known]",
+)
+@click.option(
+    "--scale",
+    multiple=True,
+    callback=per_tensor(numbers),
+    metavar="[NAME=]NUMBERS",
+    help="Preprocessing of a picture input: (x * scale - mean) / std, x being pixels, 0 to 255. "
+    "One number or one per channel, as in 1/255 or 0.5,0.5,0.4. NAME= says which of several "
+    "inputs. Refused where the model's contract or its first layers do it already.",
+)
+@click.option(
+    "--mean",
+    multiple=True,
+    callback=per_tensor(numbers),
+    metavar="[NAME=]NUMBERS",
+    help="See --scale.  [default: 0]",
+)
+@click.option(
+    "--std",
+    multiple=True,
+    callback=per_tensor(numbers),
+    metavar="[NAME=]NUMBERS",
+    help="See --scale.  [default: 1]",
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    callback=per_tensor(Path),
+    metavar="[NAME=]FILE",
+    help="Names of the classes: a UTF-8 file of one a line, or JSON. NAME= says which of several "
+    "outputs.",
 )
 @data_option()
 @click.option(

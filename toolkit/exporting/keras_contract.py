@@ -1,15 +1,17 @@
 """The contract of a source model: its own, checked against the model, or one read off it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from toolkit import contract as contracts
-from toolkit.contract import Contract, Dimension, InputSpec, OutputKind
+from toolkit.contract import Affine, Contract, Dimension, InputSpec, OutputKind
 from toolkit.errors import ModelError, RecipeError
 from toolkit.exporting.signature import Signature, Tensor
+from toolkit.recipes import closest
 
 InputDtype = Literal["uint8", "float32"]
+InputDtypes = InputDtype | Mapping[str, InputDtype]
 
 _KINDS: dict[str, OutputKind] = {"softmax": "probabilities", "sigmoid": "probabilities"}
 
@@ -74,34 +76,67 @@ def fit(
     )
 
 
+def with_own_preprocessing(contract: Contract, own: Sequence[Affine | None]) -> Contract:
+    """Return the contract with what the model itself does to its pictures noted.
+
+    Args:
+        contract: Of the source.
+        own: For each input, the preprocessing that the model begins with, or None.
+    """
+    return dataclasses.replace(
+        contract,
+        inputs=tuple(
+            spec
+            if affine is None or spec.image is None or spec.in_graph is not None
+            else dataclasses.replace(spec, in_graph=affine)
+            for spec, affine in zip(contract.inputs, own, strict=True)
+        ),
+    )
+
+
 def exported_inputs(
-    inputs: tuple[InputSpec, ...], dtype: InputDtype | None
+    inputs: tuple[InputSpec, ...], dtype: InputDtypes | None
 ) -> tuple[InputSpec, ...]:
-    """Return the inputs that the ONNX model has, given those of the Keras model.
+    """Return the inputs that the ONNX model has, given those of the source.
 
     An image input becomes uint8, its preprocessing moves from ``by_caller`` to ``in_graph``.
-    With ``dtype`` None that is done where the contract knows the preprocessing; with "uint8" for
-    every image; with "float32" nowhere.
+    With ``dtype`` None that is done where the preprocessing is known: by the contract, or because
+    the model does it itself. With "uint8" it is done for every image, with "float32" nowhere; a
+    mapping says it for single inputs.
 
     Raises:
-        RecipeError: "uint8" is asked for, but no input is a floating point image.
+        RecipeError: "uint8" is asked for, but no input is a floating point image; or a name is
+            unknown.
     """
-    if dtype == "float32":
-        return inputs
-    changed = tuple(
-        dataclasses.replace(spec, dtype="uint8", in_graph=spec.by_caller, by_caller=None)
-        if spec.image is not None
-        and spec.dtype.startswith("float")
-        and (spec.by_caller is not None or dtype == "uint8")
-        else spec
-        for spec in inputs
-    )
-    if dtype == "uint8" and changed == inputs:
+    names = [spec.name for spec in inputs]
+    single = dtype if isinstance(dtype, Mapping) else dict.fromkeys(names, dtype)
+    for name in single:
+        if name not in names:
+            raise RecipeError(
+                f"--input: the model has no input '{name}'.{closest(name, names)} "
+                f"It has {', '.join(names)}."
+            )
+    changed = tuple(_exported(spec, single.get(spec.name)) for spec in inputs)
+    asked = [name for name, wanted in single.items() if wanted == "uint8"]
+    served = {spec.name for spec in changed if spec.dtype == "uint8"}
+    if asked and ((isinstance(dtype, Mapping) and set(asked) - served) or not served):
         taken = ", ".join(f"'{spec.name}' {spec.dtype} {list(spec.shape)}" for spec in inputs)
         raise RecipeError(
             f"--input uint8 needs an image input; this model takes {taken}. Leave --input out."
         )
     return changed
+
+
+def _exported(spec: InputSpec, dtype: InputDtype | None) -> InputSpec:
+    known = spec.by_caller is not None or spec.in_graph is not None
+    if spec.image is None or not spec.dtype.startswith("float") or dtype == "float32":
+        return spec
+    if not known and dtype is None:
+        return spec
+    in_graph = spec.in_graph
+    if spec.by_caller is not None:
+        in_graph = spec.by_caller if in_graph is None else spec.by_caller.then(in_graph)
+    return dataclasses.replace(spec, dtype="uint8", in_graph=in_graph, by_caller=None)
 
 
 def _shape(tensor: Tensor) -> tuple[Dimension, ...]:

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,11 @@ from toolkit.contract import KEY, Contract, from_json
 from toolkit.datasets import load_dataset, sample
 from toolkit.errors import DataError, RecipeError
 from toolkit.exporting import child, parity, references
-from toolkit.exporting.keras_contract import InputDtype, exported_inputs
+from toolkit.exporting.keras_contract import InputDtypes, exported_inputs
 from toolkit.exporting.opsets import IR_VERSION, WRITTEN, choose_opset, raise_opset
 from toolkit.exporting.parity import Parity
 from toolkit.exporting.preprocessing import add_preprocessing
+from toolkit.exporting.promises import PerInput, PerOutput, check_promises
 from toolkit.exporting.refusals import refuse_unknown
 from toolkit.exporting.runtime_check import RuntimeCheck
 from toolkit.exporting.runtime_check import check_runtime as run_elsewhere
@@ -94,7 +95,11 @@ def export(
     opset: int | None = None,
     batch: int | Literal["dynamic"] = "dynamic",
     passes: str | Sequence[str] | None = None,
-    input: InputDtype | None = None,  # noqa: A002 - the option's name
+    input: InputDtypes | None = None,  # noqa: A002 - the option's name
+    scale: PerInput | None = None,
+    mean: PerInput | None = None,
+    std: PerInput | None = None,
+    labels: PerOutput | None = None,
     data: str | Path | None = None,
     timeout_s: float = child.TIMEOUT_S,
     force: bool = False,
@@ -116,8 +121,15 @@ def export(
         passes: Graph passes, as names joined by commas or in a sequence: those to run or, each
             behind a minus sign, those to leave out; "none" runs none, None all.
         input: "uint8" takes pixels as decoded, with the preprocessing in the graph; "float32"
-            leaves it to the caller. None takes uint8 where the model's contract says what the
-            preprocessing is.
+            leaves it to the caller; a mapping says it for single inputs. None takes uint8 where
+            the preprocessing is known: from the model's contract, from scale, mean and std, or
+            because the model begins with a Rescaling or Normalization layer for pixels.
+        scale: A picture's preprocessing is (x * scale - mean) / std, x being pixels, 0 to 255.
+            One value or one per channel; a mapping says it for single inputs.
+        mean: See ``scale``.
+        std: See ``scale``.
+        labels: A file with the names of the classes, one a line or JSON; a mapping for single
+            outputs.
         data: The dataset to compare on; None takes the one that the model was trained on, when
             it is at hand.
         timeout_s: Seconds that Keras may take.
@@ -134,6 +146,8 @@ def export(
     target = None if runtime is None else find_runtime(runtime)
     opset = choose_opset(opset, target)
     chosen = choose_passes(passes)
+    promises = check_promises(scale, mean, std, labels)
+    said = {"scale": scale, "mean": mean, "std": std, "labels": labels}
     if check_runtime and target is None:
         raise RecipeError("--check-runtime needs --runtime, which names the version to run.")
     fixed = None if batch == "dynamic" else batch
@@ -164,6 +178,7 @@ def export(
             "opset": min(opset, WRITTEN),
             "batch": fixed,
             "input": input,
+            "promises": promises.to_job(),
         }
         result = child.run(job, folder, listen, timeout_s=timeout_s)
         advance(0, note="cleaning the graph")
@@ -187,6 +202,7 @@ def export(
             "opset": opset,
             "batch": batch,
             "input": contract.inputs[0].dtype,
+            **{option: _recorded(value) for option, value in said.items() if value is not None},
             "passes": applied,
             "versions": {"toolkit": __version__, **result["versions"]},
         }
@@ -245,7 +261,7 @@ def _samples(data: str, contract: Contract | None) -> npt.NDArray[Any]:
     return chosen.images[0 : len(chosen)]
 
 
-def _onnx_contract(given: Contract, dtype: InputDtype | None, batch: int | None) -> Contract:
+def _onnx_contract(given: Contract, dtype: InputDtypes | None, batch: int | None) -> Contract:
     """Return the contract of the ONNX model: its input dtype, and the batch where it is fixed."""
     contract = dataclasses.replace(given, inputs=exported_inputs(given.inputs, dtype))
     if batch is None:
@@ -282,6 +298,15 @@ def _finish(
     model.graph.name = contract.name
     model.graph.doc_string = None
     return applied
+
+
+def _recorded(value: Any) -> Any:
+    """Return an option's value as JSON: files by their names, sequences as lists."""
+    if isinstance(value, Mapping):
+        return {name: _recorded(entry) for name, entry in value.items()}
+    if isinstance(value, str | Path):
+        return Path(value).name
+    return list(value) if isinstance(value, Sequence) else value
 
 
 def _serialized(model: ir.Model) -> bytes:

@@ -17,7 +17,8 @@ from toolkit.graph.editing import add_initializer
 def add_preprocessing(model: ir.Model, before: InputSpec, after: InputSpec) -> None:
     """Give an ONNX graph the input ``after`` in place of ``before``, in place.
 
-    The new nodes cast to the old input's dtype and compute x * scale + offset, in float32.
+    The new nodes cast to the old input's dtype and compute what ``before`` left to the caller,
+    x * scale + offset, in float32. What the model does itself stays as it is.
     """
     if before.dtype == after.dtype:
         return
@@ -28,11 +29,11 @@ def add_preprocessing(model: ir.Model, before: InputSpec, after: InputSpec) -> N
         raise ValueError(f"the input '{before.name}' has no type")
     uses = list(old.uses())
     nodes = [ir.node("Cast", [old], attributes={"to": ir.DataType.FLOAT.value})]
-    affine = after.in_graph or Affine((1.0,), (0.0,))
+    affine = before.by_caller or Affine((1.0,), (0.0,))
     channels_first = after.image is not None and after.image.layout == "NCHW"
     for operator, values, neutral in (("Mul", affine.scale, 1.0), ("Add", affine.offset, 0.0)):
         if any(value != neutral for value in values):
-            array = np.asarray(values, np.float32)
+            array = np.asarray(values[:1] if len(set(values)) == 1 else values, np.float32)
             if array.size == 1:
                 array = array.reshape(())
             elif channels_first:

@@ -181,7 +181,8 @@ def _random(
     if before.by_caller is not None:
         pixels = generator.integers(0, 256, shape, np.uint8)
         return to_batch(pixels, before)
-    low, high = (0.0, 255.0) if model.takes_pixels else (-1.0, 1.0)
+    scales_itself = model.takes_pixels or before.in_graph is not None
+    low, high = (0.0, 255.0) if scales_itself else (-1.0, 1.0)
     return generator.uniform(low, high, shape).astype(dtype)
 
 

@@ -9,6 +9,7 @@ and reports on stdout, one JSON object a line:
     {"error": "ModelError", "message": "..."}    the end, with the name of a class of toolkit.errors
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -21,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import DataError, RecipeError, ToolkitError
-from toolkit.exporting import child, references
+from toolkit.exporting import child, promises, references
 from toolkit.exporting.keras_contract import exported_inputs
+from toolkit.exporting.promises import promise
 from toolkit.exporting.sources.loading import load
 from toolkit.exporting.sources.model import SourceModel, refusing
 from toolkit.exporting.sources.source import Source
@@ -65,6 +67,8 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
     """Convert a model; writes the raw ONNX model and the cases for the comparison."""
     report(stage="loading the model")
     model = load(Source.from_job(job))
+    promised = promise(model.contract, promises.from_job(job["promises"]))
+    model = dataclasses.replace(model, contract=promised)
     batch = _batch(model, job)
     inputs = exported_inputs(model.contract.inputs, job["input"])
     images_file = folder / child.IMAGES

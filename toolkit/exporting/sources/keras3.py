@@ -8,6 +8,7 @@ import numpy as np
 from toolkit.contract import Contract
 from toolkit.errors import ModelError
 from toolkit.exporting import keras_contract, keras_graph, refusals
+from toolkit.exporting.leading_layers import leading_preprocessing
 from toolkit.exporting.sources import hdf5, keras_archive
 from toolkit.exporting.sources.model import Array, SourceModel, refusing
 from toolkit.exporting.sources.source import Source
@@ -65,12 +66,15 @@ def describe(model: Any, source: str, known: Contract | None = None) -> SourceMo
 
     return SourceModel(
         computed_by="Keras",
-        contract=keras_contract.fit(
-            known,
-            signature,
-            name=str(model.name),
-            kinds=[keras_contract.output_kind(tensor) for tensor in model.outputs],
-            source=source,
+        contract=keras_contract.with_own_preprocessing(
+            keras_contract.fit(
+                known,
+                signature,
+                name=str(model.name),
+                kinds=[keras_contract.output_kind(tensor) for tensor in model.outputs],
+                source=source,
+            ),
+            leading_preprocessing(model),
         ),
         run=run,
         convert=convert,
