@@ -69,6 +69,12 @@ def _number(context: click.Context, option: click.Parameter, value: float | None
 )
 @click.option("--allow-slower", is_flag=True, help="Write a model that is slower than float, too.")
 @click.option(
+    "--allow-session-options",
+    is_flag=True,
+    help="When an optimizer pass of onnxruntime changes the answer and nothing else helps, keep in "
+    "the model's contract that it be left out.",
+)
+@click.option(
     "--search-time",
     type=click.FloatRange(min=0, min_open=True),
     callback=_number,
@@ -96,6 +102,7 @@ def quantize(
     min_sqnr: float | None,
     portable: bool | None,
     allow_slower: bool,
+    allow_session_options: bool,
     search_time: float,
     threads: int | None,
     force: bool,
@@ -123,6 +130,7 @@ def quantize(
             min_sqnr=min_sqnr,
             portable=portable,
             allow_slower=allow_slower,
+            allow_session_options=allow_session_options,
             search_time=search_time,
             threads=threads,
             force=force,

@@ -31,12 +31,15 @@ class Candidate:
         kept: Nodes that stay in float whatever the recipe says, with the reason in words.
         allowed: Nodes that may become int8 though a rule of thumb says that float is faster.
         rewrites: Names in `REWRITES`, in the order in which they run.
+        disabled_optimizers: Graph optimizers that onnxruntime must leave out when it opens the
+            model; see `toolkit.contract.Session`.
     """
 
     recipe: Recipe
     kept: Mapping[str, str] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
     rewrites: tuple[str, ...] = tuple(REWRITES)
+    disabled_optimizers: tuple[str, ...] = ()
 
     def keeping(self, names: Collection[str], reason: str) -> "Candidate":
         """Return this candidate with more nodes in float; earlier reasons stay."""
@@ -46,3 +49,8 @@ class Candidate:
         """Return this candidate with nodes back in int8 that it kept in float, or a rule did."""
         kept = {name: reason for name, reason in self.kept.items() if name not in names}
         return replace(self, kept=kept, allowed=self.allowed | set(names))
+
+    def leaving_out(self, optimizers: Collection[str]) -> "Candidate":
+        """Return this candidate with more of onnxruntime's optimizers disabled."""
+        names = dict.fromkeys((*self.disabled_optimizers, *optimizers))
+        return replace(self, disabled_optimizers=tuple(names))

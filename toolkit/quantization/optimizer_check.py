@@ -7,6 +7,7 @@ an error of an optimizer pass (https://github.com/microsoft/onnxruntime/issues/2
 another version of the runtime would give other answers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from toolkit.errors import CheckFailedError
 from toolkit.exporting.bisection import guilty_optimizers
 from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Samples
-from toolkit.runtime.session import import_onnxruntime
 
 _SAMPLES = 64
 _STEPS = 255  # an output step: the output's range in 8-bit codes
@@ -47,7 +46,10 @@ class OptimizerCheck:
 
 
 def check_optimizer(
-    model: onnx.ModelProto, reference: Runner, samples: Samples, source: str
+    model: onnx.ModelProto,
+    reference: Runner,
+    samples: Samples,
+    disabled_optimizers: Sequence[str] = (),
 ) -> OptimizerCheck:
     """Compare the quantized model with all optimizations and with none.
 
@@ -55,19 +57,48 @@ def check_optimizer(
         model: The quantized model.
         reference: The float model; its first output is compared.
         samples: What to run; the first 64.
-        source: The float model's name, for the message.
-
-    Raises:
-        CheckFailedError: They differ by more than rounding; the message names the optimizer.
+        disabled_optimizers: Those that are left out of all.
     """
-    few = samples.head(_SAMPLES)
-    output = reference.outputs[0]
-    exact = reference.run_all(few)[0]
-    plain = Runner(model, [output], optimize=False).run_all(few)[0]
-    found = _compare(exact, plain, Runner(model, [output]).run_all(few)[0])
-    if not found.passed:
-        _fail(model, few, output, source, (exact, plain), found)
-    return found
+    few, output = samples.head(_SAMPLES), reference.outputs[0]
+    exact, plain = _expected(model, reference, few)
+    runner = Runner(model, [output], disabled_optimizers=disabled_optimizers)
+    return _compare(exact, plain, runner.run_all(few)[0])
+
+
+def optimizers_at_fault(
+    model: onnx.ModelProto, reference: Runner, samples: Samples
+) -> tuple[str, ...]:
+    """Return a smallest set of optimizers without which a model passes the check.
+
+    Args:
+        model: A model that does not.
+        reference: As for `check_optimizer`.
+        samples: The same.
+
+    Returns:
+        Their names; nothing when leaving out all that are known does not help.
+    """
+    few, output = samples.head(_SAMPLES), reference.outputs[0]
+    exact, plain = _expected(model, reference, few)
+    runner = Runner(model, [output], optimize=False)
+    feeds = list(few.feeds(runner.fixed_batch or _SAMPLES))
+
+    def is_right(session: Any) -> bool:
+        found = [session.run([output], feed)[0] for feed in feeds if _whole(feed, runner)]
+        if not found:
+            return False
+        joined = np.concatenate(found)
+        return _compare(exact[: len(joined)], plain[: len(joined)], joined).passed
+
+    return guilty_optimizers(bytes(model.SerializeToString()), is_right)
+
+
+def _expected(
+    model: onnx.ModelProto, reference: Runner, samples: Samples
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the float model's answers, and the quantized model's without optimizations."""
+    plain = Runner(model, reference.outputs[:1], optimize=False)
+    return reference.run_all(samples)[0], plain.run_all(samples)[0]
 
 
 def _compare(
@@ -90,35 +121,6 @@ def difference_steps(plain: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     difference = np.abs(expected - other.astype(np.float64))
     # NaN on one side alone is as wrong as it gets.
     return float(np.max(np.nan_to_num(difference, nan=np.inf))) / width * _STEPS
-
-
-def _fail(
-    model: onnx.ModelProto,
-    samples: Samples,
-    output: str,
-    source: str,
-    expected: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-    check: OptimizerCheck,
-) -> None:
-    exact, plain = expected
-    runner = Runner(model, [output], optimize=False)
-    feeds = list(samples.feeds(runner.fixed_batch or _SAMPLES))
-
-    def is_right(session: Any) -> bool:
-        found = [session.run([output], feed)[0] for feed in feeds if _whole(feed, runner)]
-        if not found:
-            return False
-        joined = np.concatenate(found)
-        return _compare(exact[: len(joined)], plain[: len(joined)], joined).passed
-
-    guilty = guilty_optimizers(bytes(model.SerializeToString()), is_right)
-    who = ", ".join(guilty) or "no single pass"
-    raise CheckFailedError(
-        f"'{source}': the quantized model gives other answers with onnxruntime "
-        f"{import_onnxruntime().__version__}'s optimizations than without, by {check.steps:.1f} of "
-        f"255 steps (optimizer at fault: {who}); nothing was written. Keep the layers around it in "
-        "float with a recipe's [nodes] exclude, or take the recipe int8-qoperator."
-    )
 
 
 def _whole(feed: dict[str, npt.NDArray[Any]], runner: Runner) -> bool:

@@ -1,5 +1,6 @@
 """Runs models on samples, in batches of whatever size the model takes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,17 @@ class Runner:
     """
 
     def __init__(
-        self, model: onnx.ModelProto | Path, outputs: list[str], *, optimize: bool = True
+        self,
+        model: onnx.ModelProto | Path,
+        outputs: list[str],
+        *,
+        optimize: bool = True,
+        disabled_optimizers: Sequence[str] = (),
     ) -> None:
         content = model if isinstance(model, Path) else bytes(model.SerializeToString())
-        self._session = create_session(content, provider="cpu", optimize=optimize)
+        self._session = create_session(
+            content, provider="cpu", optimize=optimize, disabled_optimizers=disabled_optimizers
+        )
         self.outputs = outputs
         sizes = {tensor.shape[0] for tensor in self._session.get_inputs() if tensor.shape}
         self._floats = {

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
+from toolkit.contract import KEY, Contract, Session
 from toolkit.errors import ModelError
 from toolkit.measuring.statistics import Ratio
 from toolkit.quantization.building import Built, build
@@ -115,12 +117,20 @@ def search(
             ratio = stopwatch.compare(file, path, seconds=min(_TRY_SECONDS, max(left / 4, 1.0)))
             gains = ratio.verdict == "faster" and ratio.value <= _WORTH
             trial = trials.judge(built) if gains else None
-            taken = trial is not None and trials.keeps_budget(trial)
-            reason = ratio.verdict if trial is None or taken else "misses the accuracy budget"
+            reason = ratio.verdict if trial is None else _objection(trials, trial)
+            taken = trial is not None and not reason
+            reason = reason or ratio.verdict
             tries.append(Try(what, ratio, taken, reason))
             if trial is not None and taken:
                 best, path = trial, file
             advance()
+
+
+def _objection(trials: Trials, trial: Trial) -> str:
+    """Return why a faster trial cannot be taken, or nothing."""
+    if not trials.keeps_budget(trial):
+        return "misses the accuracy budget"
+    return "" if trials.is_sound(trial) else "onnxruntime's optimizer changes its answer"
 
 
 class _Space:
@@ -207,6 +217,12 @@ def _reason(unit: Unit, *, known: bool) -> str:
 
 
 def _saved(built: Built, folder: Path, name: int | str) -> Path:
+    """Write a candidate with the contract that says how to open it."""
     path = folder / f"candidate-{name}.onnx"
-    path.write_bytes(built.model.SerializeToString())
+    model = onnx.ModelProto()
+    model.CopyFrom(built.model)
+    session = Session(built.candidate.disabled_optimizers)
+    contract = Contract("candidate", (), (), session=session)
+    onnx.helper.set_model_props(model, {KEY: contract.to_json()})
+    path.write_bytes(model.SerializeToString())
     return path

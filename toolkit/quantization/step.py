@@ -9,7 +9,6 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from toolkit.quantization.candidate import Candidate
 from toolkit.quantization.checking import Comparison, answers, compare
 from toolkit.quantization.data_check import warnings_about
 from toolkit.quantization.float_model import FloatModel
-from toolkit.quantization.optimizer_check import check_optimizer
+from toolkit.quantization.optimizer_repair import make_sound
 from toolkit.quantization.recipe import Recipe, read_recipe
 from toolkit.quantization.repair import meet_budget
 from toolkit.quantization.result import QuantizeResult
@@ -56,6 +55,7 @@ def quantize(
     min_sqnr: float | None = None,
     portable: bool | None = None,
     allow_slower: bool = False,
+    allow_session_options: bool = False,
     search_time: float = 30.0,
     threads: int | None = None,
     force: bool = False,
@@ -84,6 +84,8 @@ def quantize(
         portable: Place nodes by rules alone, without a measurement on this machine; None leaves
             it to the recipe.
         allow_slower: Write a model that is slower than float, too.
+        allow_session_options: When an optimizer pass of onnxruntime changes the answer and nothing
+            else helps, keep in the contract that it be left out.
         search_time: Seconds that the measurements may take, above 0.
         threads: Threads inside one operator to measure with, kept in the model's contract; None
             measures with one and keeps nothing.
@@ -128,6 +130,7 @@ def quantize(
     float_model = FloatModel(source, loaded)
     trials = Trials(float_model, reference, contract.outputs[0], budget)
     best, attempts = meet_budget(trials, trials.run(Candidate(rules)), recipe_name)
+    best = make_sound(trials, best, allow_session_options=allow_session_options)
     speed = None
     # float16 is for GPUs, and a node of it that stays in float32 gains nothing on a CPU.
     by_rules = rules.portable if portable is None else portable
@@ -143,15 +146,16 @@ def quantize(
     warnings += built.warnings
     checks = []
     if loaded is not None:
-        optimizer = check_optimizer(built.model, reference, loaded.validation, str(source))
+        optimizer = trials.optimizer_check(built)
         test = _measure(reference, built, loaded.test, contract.outputs[0])
         warnings += warnings_about(test, loaded, contract, reference)
-        checks = [writing.accuracy_evidence(test, loaded), writing.optimizer_evidence(optimizer)]
+        checks.append(writing.accuracy_evidence(test, loaded))
+    if optimizer is not None:
+        checks.append(writing.optimizer_evidence(optimizer))
     if speed is not None:
         checks.append(writing.speed_evidence(speed))
     step = writing.provenance(source, recipe_name, built, loaded, seed)
-    if threads is not None:
-        contract = replace(contract, session=replace(contract.session, threads=threads))
+    contract = writing.with_session(contract, built, threads)
     contract = writing.retyped(contract, built.model).with_step(step, *checks)
     size = writing.write(output, built.model, contract, source)
     return QuantizeResult(
@@ -180,7 +184,8 @@ def quantize(
 def _measure(reference: Runner, built: Built, samples: Samples, output: OutputSpec) -> Comparison:
     """Run both models on the test samples."""
     expected = answers(reference, samples, "measuring accuracy of float")
-    runner = Runner(built.model, [output.name])
+    disabled = built.candidate.disabled_optimizers
+    runner = Runner(built.model, [output.name], disabled_optimizers=disabled)
     return compare(expected, answers(runner, samples, "measuring accuracy"), samples, output)
 
 

@@ -14,6 +14,7 @@ from toolkit.quantization.building import Built, build
 from toolkit.quantization.candidate import Candidate
 from toolkit.quantization.checking import Comparison, answers, compare
 from toolkit.quantization.float_model import FloatModel
+from toolkit.quantization.optimizer_check import OptimizerCheck, check_optimizer
 from toolkit.quantization.running import Runner
 
 
@@ -73,7 +74,8 @@ class Trials:
         samples = self.source.data.validation
         if self._expected is None:
             self._expected = answers(self.reference, samples, "running the float model")
-        runner = Runner(built.model, [self.output.name])
+        disabled = built.candidate.disabled_optimizers
+        runner = Runner(built.model, [self.output.name], disabled_optimizers=disabled)
         found = answers(runner, samples, "checking the budget")
         return compare(self._expected, found, samples, self.output)
 
@@ -82,3 +84,15 @@ class Trials:
         return not self.budget or (
             trial.validation is not None and self.budget.keeps(trial.validation)
         )
+
+    def optimizer_check(self, built: Built) -> OptimizerCheck | None:
+        """Tell how far onnxruntime's optimizer moves a candidate's answer; None without data."""
+        if self.source.data is None:
+            return None
+        samples, disabled = self.source.data.validation, built.candidate.disabled_optimizers
+        return check_optimizer(built.model, self.reference, samples, disabled)
+
+    def is_sound(self, trial: Trial) -> bool:
+        """Tell whether the optimizer leaves a trial's answer as it is; without data each does."""
+        check = self.optimizer_check(trial.built)
+        return check is None or check.passed

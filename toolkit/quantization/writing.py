@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from toolkit import __version__
-from toolkit.contract import KEY, Contract
+from toolkit.contract import KEY, Contract, Session
 from toolkit.files import sha256, whole_file
 from toolkit.quantization.building import Built
 from toolkit.quantization.checking import Comparison
@@ -74,6 +74,13 @@ def speed_evidence(speed: Speed) -> dict[str, Any]:
         "verdict": speed.ratio.verdict,
         "machine": speed.machine,
     }
+
+
+def with_session(contract: Contract, built: Built, threads: int | None) -> Contract:
+    """Return the contract with the session options that a quantized model needs."""
+    names = (*contract.session.disabled_optimizers, *built.candidate.disabled_optimizers)
+    session = Session(tuple(dict.fromkeys(names)), threads or contract.session.threads)
+    return dataclasses.replace(contract, session=session)
 
 
 def retyped(contract: Contract, model: onnx.ModelProto) -> Contract:
