@@ -74,3 +74,9 @@ def test_the_parts_of_a_dataset_do_not_overlap(tmp_path: Path) -> None:
         for image in part.arrays["image"][:]
     ]
     assert sorted(seen) == sorted(image.tobytes() for image in images)
+
+
+def test_text_with_the_name_of_an_archive_is_one_line(contract: Contract, tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_text("hello")
+    with pytest.raises(DataError, match=r"x\.npz' is no \.npz archive"):
+        from_data(tmp_path / "x.npz", contract, count=10, seed=0)

@@ -308,6 +308,7 @@ BAD_FEEDS = [
     (feed(np.array([[None] * 8] * 2)), "plain numbers"),
     (feed(np.empty((0, 8), np.float32)), "no samples"),
     (feed(np.float32(1)), "samples"),
+    ([{"x0": [[1.0, 2.0], [3.0]]}], "'x0' is no array"),
     (feed(np.ones((2, 8), np.float32)), "has 2 samples.* at least 3"),
 ]
 

@@ -118,8 +118,9 @@ def from_data(
     Args:
         data: A dataset's name or path (`toolkit.datasets.load_dataset`), an .npz whose arrays
             are named as the model's inputs, or dicts that map each input's name to a batch.
-            Dicts are read until there are ``count`` samples for calibration and a quarter as
-            many for validation and test together.
+            Dicts are read once and kept in memory, no further than until there are ``count``
+            samples for calibration and a quarter as many for validation and test together; so
+            a generator does, even one without end.
         contract: The model's inputs.
         count: Samples for calibration; fewer when there are not that many.
         seed: Draws the calibration samples of a dataset.
@@ -172,6 +173,8 @@ def _named_arrays(path: Path, contract: Contract) -> dict[str, npt.NDArray[Any]]
     if path.suffix != ".npz" or not path.is_file():
         return None
     names = [spec.name for spec in contract.inputs]
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"'{path}' is no .npz archive, or is damaged. Write it with numpy.savez.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             if len(names) == 1 and _LABELS & set(archive.files):
@@ -207,7 +210,7 @@ def _collected(
                 f"model's inputs: {', '.join(names)}."
             )
         for name in names:
-            parts[name].append(np.asarray(feed[name]))
+            parts[name].append(_array(name, feed[name]))
         lengths = {part[-1].shape[0] if part[-1].ndim else 0 for part in parts.values()}
         if len(lengths) != 1:
             raise DataError(f"A dict of calibration data has {sorted(lengths)} samples per input.")
@@ -220,6 +223,15 @@ def _collected(
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
     except ValueError as error:
         raise DataError(f"The dicts of calibration data differ in shape: {error}.") from error
+
+
+def _array(name: str, values: object) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise DataError(
+            f"The calibration data for the input '{name}' is no array: {error}."
+        ) from error
 
 
 def _held_out(

@@ -70,8 +70,10 @@ def quantize(
         model: A float .onnx file, or a zoo name. It is left unchanged.
         output: The file to write.
         data: A dataset's name or path, an .npz with an array for each input of the model, or an
-            iterable of dicts that map input names to batches. By default the dataset that the
-            model was trained on, as its contract tells.
+            iterable of dicts that map input names to batches [n, ...]. Dicts are read once, and
+            no more than needed: a generator will do. Every fifth of their samples is kept from
+            calibration, for validation and test by turns. By default the dataset that the model
+            was trained on, as its contract tells.
         recipe: Name of a built-in recipe (quantize/<name>.toml), or a .toml file.
         samples: Calibration samples, by default as many as the recipe says.
         seed: Draws the calibration samples; 0 or above.
