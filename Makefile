@@ -32,5 +32,5 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
-		-c constraints.txt -e '.[cpu,train,ssh,dev]'
+		-c constraints.txt -e '.[cpu,train,keras2,ssh,dev]'
 	touch $@

@@ -1,6 +1,8 @@
 """Small Keras models for the tests of export: one layer each, or one kind of model each."""
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -214,3 +216,11 @@ REFUSED = {
         lambda k: k.StringLookup(vocabulary=["a", "b"]), (1,), "string"
     ),
 }
+
+
+@contextlib.contextmanager
+def warnings_off() -> Iterator[None]:
+    """Keras warns of saving a model that was never called."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,15 +1,19 @@
 """Whatever happens to the child process comes back as a result or as one line."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
+import keras_models
 import pytest
 
 from toolkit.errors import DataError, MissingPackageError, ModelError
-from toolkit.exporting import child
+from toolkit.exporting import child, export
 
 JOB = {"task": "export", "source": "model.keras"}
 
@@ -58,7 +62,8 @@ def test_an_error_keeps_its_class_and_its_words(program):
     ("code", "message"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the memory ran out"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended with signal 11"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "crashed \\(SIGSEGV\\)"),
+        ("raise MemoryError", "needs more memory than there is"),
         ("import sys; print('why', file=sys.stderr); sys.exit(3)", r"with status 3 \(why\)"),
         ("print('{half a mess', end='')", "ended with status 0"),
         ("raise RuntimeError('broken')", r"RuntimeError: broken\)"),
@@ -69,8 +74,67 @@ def test_a_crash_is_one_line_that_names_the_model(program, code, message):
 
     with pytest.raises(ModelError, match=message) as caught:
         run()
-    assert str(caught.value).startswith("'model.keras': ")
+    assert str(caught.value).startswith("'model.keras'")
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def hungry(tmp_path_factory):
+    """A Keras file of 50 kB that needs 4 GB to run on seven samples."""
+    keras = keras_models.import_keras()
+    layers = keras.layers
+    x = keras.Input((8, 8, 3))
+    large = layers.Conv2D(64, 1)(layers.UpSampling2D(200)(x))
+    path = tmp_path_factory.mktemp("hungry") / "hungry.keras"
+    keras.Model(x, layers.GlobalAveragePooling2D()(large)).save(path)
+    return path
+
+
+def limited(mebibytes):
+    """The worker, with so much address space."""
+    code = (
+        f"import resource, runpy; size = {mebibytes} << 20; "
+        "resource.setrlimit(resource.RLIMIT_AS, (size, size)); "
+        "runpy.run_module('toolkit.exporting.worker', run_name='__main__')"
+    )
+    return (sys.executable, "-P", "-c", code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mebibytes", [700, 2500])  # while TensorFlow loads, while Keras runs
+def test_a_lack_of_memory_is_one_line(hungry, monkeypatch, tmp_path, mebibytes):
+    monkeypatch.setattr(child, "COMMAND", limited(mebibytes))
+
+    with pytest.raises(ModelError, match="memory") as caught:
+        export(hungry, tmp_path / "x.onnx")
+    assert str(caught.value).startswith(f"'{hungry}'")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_child_that_is_killed_is_one_line(hungry, tmp_path):
+    killed = []
+
+    def kill_the_child():
+        while not killed:
+            found = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "toolkit.exporting.worker"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for pid in found.stdout.split():
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(pid)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=kill_the_child)
+    thread.start()
+    with pytest.raises(ModelError, match="was killed, most likely because the memory ran out"):
+        export(hungry, tmp_path / "x.onnx")
+    thread.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_child_that_takes_too_long_is_stopped(program):

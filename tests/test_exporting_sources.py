@@ -45,11 +45,10 @@ def test_an_hdf5_file_is_told_by_its_content(tmp_path):
     ("name", "content", "message"),
     [
         ("empty.keras", b"", "is empty"),
-        ("text.keras", b"hello", "is no Keras model"),
+        ("text.keras", b"hello", "is no model; export reads"),
         ("cut.keras", b"PK\x03\x04 and not much more", "cut off or damaged"),
-        ("model.onnx", b"\x08\x08", "is an ONNX file already"),
-        ("model.tflite", b"\x1c\x00\x00\x00TFL3", "is a TensorFlow Lite file"),
-        ("picture.h5", b"\x89PNG\r\n\x1a\n", "is no Keras model"),
+        ("picture.h5", b"\x89PNG\r\n\x1a\n", "is no model; export reads"),
+        ("text.onnx", b"hello", "is damaged or no ONNX file"),
     ],
 )
 def test_a_foreign_file_is_named(tmp_path, name, content, message):
@@ -66,9 +65,11 @@ def test_a_missing_file_is_named(tmp_path):
         open_source(tmp_path / "nowhere.keras")
 
 
-def test_a_directory_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="is a directory"):
-        open_source(tmp_path)
+def test_a_tensorflow_lite_file_is_told_by_its_content(tmp_path):
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"\x1c\x00\x00\x00TFL3 and more")
+
+    assert open_source(path).kind == "tflite"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -103,6 +104,41 @@ def test_weights_that_expand_beyond_reason_are_not_opened(tmp_path):
         open_source(path)
 
 
+def test_a_config_that_expands_to_400_mb_is_not_read(tmp_path):
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("config.json", "w") as member:
+            for _ in range(400):
+                member.write(b" " * 10**6)
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    assert path.stat().st_size < 500_000
+
+    with pytest.raises(ModelError, match=r"'config\.json' is larger than 64 MiB"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/etc/evil", "assets/../../evil", "..\\evil", "C:/x"]
+)
+def test_names_that_lead_out_of_the_archive_are_refused(tmp_path, name):
+    path = write(tmp_path / "slip.keras")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, "boo")
+
+    with pytest.raises(ModelError, match="leads out of the archive"):
+        open_source(path)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    path = write(tmp_path / "twice.keras")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("config.json", "{}")
+
+    with pytest.raises(ModelError, match="two files of one name"):
+        open_source(path)
+
+
 REFUSED = {
     "a Lambda layer": with_layer(module="keras.layers", class_name="Lambda"),
     "a lambda as activation": with_layer(
@@ -112,6 +148,23 @@ REFUSED = {
     ),
     "a class of somebody's module": with_layer(module="os", class_name="system"),
     "a class of the main program": with_layer(module="__main__", class_name="MyLayer"),
+    "a SavedModel elsewhere": with_layer(module="keras.layers", class_name="TFSMLayer"),
+    "a pickled module": with_layer(module="keras.layers", class_name="TorchModuleWrapper"),
+    "a download": with_layer(
+        module="keras.layers",
+        class_name="Activation",
+        config={
+            "name": "odd",
+            "activation": {"module": "keras.utils", "class_name": "function", "config": "get_file"},
+        },
+    ),
+    "a function of TensorFlow that writes": with_layer(
+        class_name="TFOpLambda", config={"name": "odd", "function": "io.write_file"}
+    ),
+    "a function of TensorFlow that calls Python": with_layer(
+        class_name="TFOpLambda", config={"name": "odd", "function": "compat.v1.py_function"}
+    ),
+    "any operator of TensorFlow": with_layer(class_name="TensorFlowOpLayer"),
     "a registered class": with_layer(
         module=None, class_name="MyLayer", registered_name="mine>MyLayer"
     ),
@@ -122,6 +175,19 @@ REFUSED = {
 def test_code_is_refused_by_the_name_of_the_layer(name):
     with pytest.raises(ModelError, match="the layer 'odd'"):
         refuse_code(REFUSED[name], "model.keras")
+
+
+@pytest.mark.parametrize("function", ["math.add", "nn.relu", "reshape", "compat.v1.nn.conv2d"])
+def test_arithmetic_of_tensorflow_passes(function):
+    refuse_code(
+        with_layer(class_name="TFOpLambda", config={"name": "odd", "function": function}), "m.h5"
+    )
+
+
+def test_code_that_is_allowed_is_not_looked_for(tmp_path):
+    path = write(tmp_path / "model.keras", config=REFUSED["a Lambda layer"])
+
+    assert open_source(path, unsafe_load=True).unsafe_load
 
 
 def test_losses_and_metrics_do_not_matter():

@@ -124,6 +124,13 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path, name):
     assert "\n" not in str(raised.value)
 
 
+def test_a_saved_model_is_recognised(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(bytes(20))
+    (tmp_path / "variables").mkdir()
+    result = inspect(tmp_path)
+    assert (result.kind, result.size_bytes) == ("saved_model", 20)
+
+
 def test_missing_file_and_directory(tmp_path):
     with pytest.raises(ModelError, match="does not exist"):
         inspect(tmp_path / "no.onnx")

@@ -17,7 +17,7 @@ ELSEWHERE = {
     "make test": "continuous integration runs it",
     "make demo": "test_make_demo_is_the_demo_command, with the toolkit demo below",
     "python3.11 -m venv .venv": "the Makefile, and tests/test_packaging.py",
-    ".venv/bin/pip install -c constraints.txt -e '.[cpu,train,ssh,dev]'": "the Makefile",
+    ".venv/bin/pip install -c constraints.txt -e '.[cpu,train,keras2,ssh,dev]'": "the Makefile",
     ".venv/bin/pytest": "make test",
 }
 

@@ -218,6 +218,15 @@ def test_a_file_that_cannot_be_loaded_is_one_line_with_a_remedy(tmp_path, case, 
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_model_of_tensorflow_is_to_be_exported_first(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(20))
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(bytes(20))
+    for name, what in (("m.tflite", "a TensorFlow Lite model"), ("saved", "a SavedModel")):
+        with pytest.raises(ModelError, match=f"is {what}, .*toolkit export .* -o .*onnx"):
+            load(tmp_path / name)
+
+
 def test_a_missing_file_and_a_directory_are_told_apart(tmp_path):
     with pytest.raises(ModelError, match=r"no.onnx' does not exist"):
         load(tmp_path / "no.onnx")

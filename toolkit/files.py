@@ -88,11 +88,19 @@ def write_text(path: str | Path, text: str) -> None:
 def sha256(path: str | Path) -> str:
     """Return the sha256 of a file as hexadecimal digits.
 
+    That of a folder is the sha256 of the list of its files, each line the sha256 of the file, two
+    spaces and its path in the folder, sorted by path.
+
     Raises:
         DataError: The file cannot be read.
     """
+    path = Path(path)
     try:
-        with Path(path).open("rb") as file:
+        if path.is_dir():
+            files = sorted(entry for entry in path.rglob("*") if entry.is_file())
+            lines = [f"{sha256(entry)}  {entry.relative_to(path).as_posix()}\n" for entry in files]
+            return hashlib.sha256("".join(lines).encode()).hexdigest()
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}.") from error

@@ -14,7 +14,7 @@ from toolkit.contract import Contract, Dimension, from_metadata, infer
 from toolkit.errors import ModelError
 from toolkit.recipes import find_model
 
-Kind = Literal["onnx", "keras", "h5", "tflite"]
+Kind = Literal["onnx", "keras", "h5", "tflite", "saved_model"]
 Tensor = tuple[str, str, tuple[Dimension, ...]]  # name, dtype, shape
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -81,14 +81,16 @@ def inspect(model: str | Path) -> InspectResult:
     """Read what a model file holds. Nothing of the file is executed.
 
     Args:
-        model: An .onnx, .keras, .h5 or .tflite file, or a zoo name.
+        model: An .onnx, .keras, .h5 or .tflite file, a SavedModel folder, or a zoo name.
 
     Raises:
         ModelError: The file is missing, damaged, or none of these.
     """
     path = find_model(str(model), ".onnx", ".keras")
     if path.is_dir():
-        raise ModelError(f"'{path}' is a directory; name a model file.")
+        if (path / "saved_model.pb").exists():
+            return _bare(path, "saved_model", "TensorFlow; `toolkit export` looks inside")
+        raise ModelError(f"'{path}' is a directory without a SavedModel; name a model.")
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -101,7 +103,7 @@ def inspect(model: str | Path) -> InspectResult:
     if head == _HDF5:
         return _h5(path)
     if head[4:] == b"TFL3":
-        return _tflite(path)
+        return _bare(path, "tflite", "TensorFlow Lite; `toolkit export` looks inside")
     return _onnx(path)
 
 
@@ -260,21 +262,22 @@ def _input_layer(layer: Mapping[str, Any]) -> Tensor:
     )
 
 
-def _tflite(path: Path) -> InspectResult:
+def _bare(path: Path, kind: Kind, made_by: str) -> InspectResult:
     """Only what the file's signature tells; reading more needs TensorFlow."""
+    files = path.rglob("*") if path.is_dir() else (path,)
     return InspectResult(
         path=str(path),
-        kind="tflite",
+        kind=kind,
         opset=None,
         ir_version=None,
-        size_bytes=path.stat().st_size,
+        size_bytes=sum(file.stat().st_size for file in files if file.is_file()),
         inputs=(),
         outputs=(),
         operators={},
         parameters=None,
         quantized=False,
         contract=None,
-        made_by="TensorFlow Lite",
+        made_by=made_by,
     )
 
 

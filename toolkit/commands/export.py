@@ -43,12 +43,12 @@ def _passes(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 @click.option(
     "--check-runtime",
     is_flag=True,
-    help="Install that version into a temporary folder and compare with Keras there as well.",
+    help="Install that version into a temporary folder and compare with the source there as well.",
 )
 @click.option(
     "--opset",
     type=click.IntRange(11, 21),
-    help="ONNX opset.  [default: 17, or what the runtime reads]",
+    help="ONNX opset.  [default: 17, what the runtime reads, or a later one of an ONNX MODEL]",
 )
 @click.option(
     "--batch",
@@ -107,21 +107,41 @@ def _passes(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 )
 @data_option()
 @click.option(
+    "--signature",
+    metavar="NAME",
+    help="Which signature of a SavedModel or .tflite file to export.  [default: serving_default, "
+    "or the only one]",
+)
+@click.option(
+    "--unsafe-load",
+    is_flag=True,
+    help="Run the Python code that a Keras file holds (Lambda layers) or names, with all of your "
+    "rights. Only for files from people you trust.",
+)
+@click.option(
+    "--custom-objects",
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    help="The Python file that defines the model's own classes; it is run. Needs --unsafe-load.",
+)
+@click.option(
     "--timeout-s",
     type=click.FloatRange(min=0, min_open=True),
     default=3600.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long Keras may take.",
+    help="How long loading and converting MODEL may take.",
 )
 @json_option
 def export(model: str, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Convert a Keras MODEL to ONNX and prove that it computes the same.
+    """Convert MODEL to ONNX and prove that it computes the same.
 
-    MODEL is a .keras or .h5 file, or a name of the zoo. The ONNX model is compared with Keras on
-    real samples (by default of the data it was trained on) and on random ones, at batch 1 and at
-    a larger batch, by onnxruntime with all of its optimizations and with none. Beyond a relative
-    difference of 1e-4 nothing is written and the exit status is 3.
+    MODEL is a .keras, .h5, .tflite or .onnx file, a SavedModel folder, or a name of the zoo. The
+    ONNX model is compared with what MODEL itself computes, in Keras, TensorFlow, TensorFlow Lite
+    or onnxruntime, on real samples (by default of the data it was trained on) and on random ones,
+    at batch 1 and at a larger batch, by onnxruntime with all of its optimizations and with none.
+    Beyond a relative difference of 1e-4 (more for half precision and integers) nothing is written
+    and the exit status is 3.
     """
     from toolkit.exporting import export
 
@@ -142,7 +162,7 @@ def _show(result: "ExportResult") -> None:
     pairs += [
         ("graph", f"{result.nodes} nodes, opset {result.opset}, IR {result.ir_version}"),
         ("size", f"{result.size_bytes:,} bytes"),
-        ("parity", f"{figures} (limit {parity.limit:g})"),
+        ("parity", f"{figures} (limit {parity.limit:g}), against {parity.computed_by}"),
         ("on", f"{real}{parity.random:,} random ones, in batches of {batches}"),
         ("in", f"{parity.runtime}, with all optimizations and with none"),
     ]

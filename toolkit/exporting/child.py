@@ -32,6 +32,13 @@ MODEL = "model.onnx"  # from the child: what tf2onnx made
 CASES = "cases.npz"  # from the child: inputs and Keras' outputs
 OUTPUTS = "outputs.npz"  # from the child: Keras' outputs for the images
 
+_MORE_MEMORY = "Close other programs, or use a machine with more."
+# What the loader, C++, Python and the kernel say on stderr when memory ran out.
+_NO_MEMORY = (
+    "failed to map segment from shared object", "std::bad_alloc", "MemoryError",
+    "Cannot allocate memory",
+)  # fmt: skip
+
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -144,16 +151,24 @@ def _obituary(source: str, status: int, timeout_s: float | None, log: IO[bytes])
     """Say in one line why the child ended without a result."""
     if timeout_s is not None:
         return (
-            f"'{source}': Keras took longer than {timeout_s:g} seconds and was stopped. "
-            "Allow more with --timeout-s."
+            f"'{source}': loading and converting took longer than {timeout_s:g} seconds and was "
+            "stopped. Allow more with --timeout-s."
         )
     if status == -signal.SIGKILL:
         return (
-            f"'{source}': the process that runs Keras was killed, most likely because the memory "
-            "ran out. Close other programs, or use a machine with more."
+            f"'{source}': the process that converts it was killed, most likely because the memory "
+            f"ran out. {_MORE_MEMORY}"
         )
     log.seek(0)
-    lines = log.read().decode(errors="replace").strip().splitlines()
+    text = log.read().decode(errors="replace").strip()
+    if any(sign in text for sign in _NO_MEMORY):
+        return f"'{source}' needs more memory than there is. {_MORE_MEMORY}"
+    if status < 0:
+        # An allocation that fails inside of a library ends as a crash.
+        return (
+            f"'{source}': the process that converts it crashed ({signal.Signals(-status).name}); "
+            f"the file may be damaged, or the memory ran out. {_MORE_MEMORY}"
+        )
+    lines = text.splitlines()
     reason = f" ({' '.join(lines[-1].split())[:300]})" if lines else ""
-    how = f"signal {-status}" if status < 0 else f"status {status}"
-    return f"'{source}': the process that runs Keras ended with {how}{reason}."
+    return f"'{source}': the process that converts it ended with status {status}{reason}."

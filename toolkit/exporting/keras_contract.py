@@ -154,7 +154,8 @@ def output_kind(tensor: Any) -> OutputKind:
     no activation bounds are logits, as `toolkit.runtime.scores.guess_kind` has it; the rest is
     raw.
     """
-    layer = tensor._keras_history.operation
+    history = tensor._keras_history  # of Keras 3, or of Keras 2
+    layer = history.operation if hasattr(history, "operation") else history.layer
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", type(layer).__name__).lower()
     if name in _KINDS:

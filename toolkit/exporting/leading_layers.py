@@ -56,7 +56,7 @@ def _chain(model: Any, tensor: Any) -> Iterator[Any]:
         if len(readers) != 1:
             return
         layer = readers[0].operation
-        if getattr(layer, "layers", None) and len(layer.inputs or ()) == 1:
+        if getattr(layer, "layers", None) and len(getattr(layer, "inputs", None) or ()) == 1:
             yield from _chain(layer, layer.inputs[0])
             return
         if type(layer).__name__ not in _INERT:

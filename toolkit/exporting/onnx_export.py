@@ -1,4 +1,4 @@
-"""`export`: from a Keras file to an ONNX file that provably computes the same."""
+"""`export`: from a model of any source to an ONNX file that provably computes the same."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ from toolkit.exporting.promises import PerInput, PerOutput, check_promises
 from toolkit.exporting.refusals import refuse_unknown
 from toolkit.exporting.runtime_check import RuntimeCheck
 from toolkit.exporting.runtime_check import check_runtime as run_elsewhere
-from toolkit.exporting.runtimes import Runtime, find_runtime
+from toolkit.exporting.runtimes import find_runtime
 from toolkit.exporting.sources import open_source
 from toolkit.files import check_output, sha256, whole_file
 from toolkit.graph.cleaning import choose_passes
@@ -44,12 +44,12 @@ class ExportResult:
 
     Attributes:
         path: The ONNX file.
-        source: The Keras file.
+        source: The model that it came from.
         opset: ONNX opset of the file.
         ir_version: ONNX IR version of the file.
         nodes: Operators in the graph.
         size_bytes: Size of the file.
-        parity: The comparison with Keras.
+        parity: The comparison with the source.
         data: The dataset whose samples were compared, or None.
         passes: How often each graph pass applied.
         runtime: The comparison in the runtime that was asked for, or None.
@@ -101,23 +101,27 @@ def export(
     std: PerInput | None = None,
     labels: PerOutput | None = None,
     data: str | Path | None = None,
+    signature: str | None = None,
+    unsafe_load: bool = False,
+    custom_objects: str | Path | None = None,
     timeout_s: float = child.TIMEOUT_S,
     force: bool = False,
 ) -> ExportResult:
-    """Convert a Keras model to ONNX and compare it with Keras before writing it.
+    """Convert a model to ONNX and compare it with what it came from before writing it.
 
     The comparison runs real samples (when there is data) and random ones, at batch 1 and at a
     larger batch, through onnxruntime with all of its graph optimizations and with none.
 
     Args:
-        model: A .keras or .h5 file, or a name of the zoo.
+        model: A .keras, .h5, .tflite or .onnx file, a SavedModel folder, or a name of the zoo.
         output: The ONNX file to write.
         runtime: The onnxruntime that will run the file: a version such as "1.16", or "web",
             "node", "android", "debian-trixie". The file is written so that it can read it.
-        check_runtime: Install that version into a temporary folder and compare with Keras there
-            as well.
-        opset: ONNX opset, 11 to 21; None takes 17, or what the runtime reads.
-        batch: "dynamic", or a fixed batch size.
+        check_runtime: Install that version into a temporary folder and compare with the source
+            there as well.
+        opset: ONNX opset, 11 to 21; None takes 17, or what the runtime reads. An ONNX source in a
+            later one stays there.
+        batch: "dynamic", or a fixed batch size. A size that the source has fixed stays.
         passes: Graph passes, as names joined by commas or in a sequence: those to run or, each
             behind a minus sign, those to leave out; "none" runs none, None all.
         input: "uint8" takes pixels as decoded, with the preprocessing in the graph; "float32"
@@ -132,19 +136,24 @@ def export(
             outputs.
         data: The dataset to compare on; None takes the one that the model was trained on, when
             it is at hand.
-        timeout_s: Seconds that Keras may take.
+        signature: Which signature of a SavedModel or TensorFlow Lite file to take; None takes
+            "serving_default", or the only one.
+        unsafe_load: Run the Python code that stands in a Keras file (Lambda layers) or that it
+            names, with all rights of this user; only for files from people you trust.
+        custom_objects: A Python file that defines the classes and functions of the model's own;
+            it is run. Needs ``unsafe_load``.
+        timeout_s: Seconds that loading, running and converting the source may take.
         force: Replace an existing file.
 
     Raises:
-        ModelError: The source is no Keras model that can be loaded or converted.
+        ModelError: The source is no model that can be loaded or converted.
         CheckFailedError: The ONNX model computes something else; nothing is written.
         RecipeError: An option is out of range or does not fit the model.
         DataError: The data does not fit the model.
         OutputError: The output cannot be written.
-        MissingPackageError: TensorFlow or onnxruntime is not installed.
+        MissingPackageError: TensorFlow, tf_keras or onnxruntime is not installed.
     """
     target = None if runtime is None else find_runtime(runtime)
-    opset = choose_opset(opset, target)
     chosen = choose_passes(passes)
     promises = check_promises(scale, mean, std, labels)
     said = {"scale": scale, "mean": mean, "std": std, "labels": labels}
@@ -155,9 +164,13 @@ def export(
         raise RecipeError(f"--batch {batch} is not positive; give a size, or 'dynamic'.")
     path = find_model(str(model), ".keras", ".h5")
     output = check_output(output, force=force, inputs=[path], suffixes=[".onnx"])
-    source = open_source(path)
+    source = open_source(
+        path, unsafe_load=unsafe_load, custom_objects=custom_objects, signature=signature
+    )
+    opset = choose_opset(opset, target, source.opset)
     known = source.contract
-    child.require_tensorflow()
+    if source.kind != "onnx":
+        child.require_tensorflow()
     dataset, images = _images(data, known)
     if known is not None and images is not None:
         # Data that does not fit is found here in no time, and in the child after 5 seconds.
@@ -175,7 +188,7 @@ def export(
         job = {
             "task": "export",
             **source.to_job(),
-            "opset": min(opset, WRITTEN),
+            "opset": opset if source.kind == "onnx" else min(opset, WRITTEN),
             "batch": fixed,
             "input": input,
             "promises": promises.to_job(),
@@ -185,14 +198,18 @@ def export(
         before = from_json(json.dumps(result["contract"]))
         contract = _onnx_contract(before, input, result["batch"])
         converted = ir.load(folder / child.MODEL)
-        refuse_unknown(converted, result["layers"], str(path))
+        if source.kind != "onnx":
+            refuse_unknown(converted, result["layers"], str(path))
         converted = raise_opset(converted, opset, str(path))
-        applied = _finish(converted, before, contract, target, chosen)
+        ceiling = IR_VERSION if source.kind != "onnx" else converted.ir_version
+        if target is not None:
+            ceiling = target.ir_version
+        applied = _finish(converted, before, contract, ceiling, chosen)
         computed_by = result["computed_by"]
         advance(0, note=f"comparing with {computed_by}")
         cases = references.read(folder / child.CASES)
         content = _serialized(converted)
-        limit = parity.limit_of(converted)
+        limit = parity.limit_of(converted, approximate=result["approximate"])
         compared = parity.compare(content, contract, cases, limit, computed_by)
         parity.require(compared, content, contract, cases, str(path))
         step = {
@@ -281,7 +298,7 @@ def _finish(
     model: ir.Model,
     given: Contract,
     contract: Contract,
-    target: Runtime | None,
+    ceiling: int,
     passes: tuple[str, ...],
 ) -> dict[str, int]:
     """Put preprocessing, names and shapes into the converted graph and clean it, in place."""
@@ -292,7 +309,7 @@ def _finish(
     for value in itertools.chain(model.graph.inputs, model.graph.outputs):
         value.shape = ir.Shape(declared[str(value.name)])
     applied = graph.clean(model, passes)
-    model.ir_version = min(model.ir_version, target.ir_version if target else IR_VERSION)
+    model.ir_version = min(model.ir_version, ceiling)
     model.producer_name, model.producer_version = "toolkit", __version__
     model.doc_string = None
     model.graph.name = contract.name

@@ -18,15 +18,20 @@ OPSET, IR_VERSION = 17, 8
 WRITTEN = 18  # the highest that tf2onnx writes
 
 
-def choose_opset(opset: int | None, target: Runtime | None) -> int:
+def choose_opset(opset: int | None, target: Runtime | None, own: int | None = None) -> int:
     """Return the opset to write: the one asked for, else the highest usual one that is read.
+
+    Args:
+        opset: The opset asked for, or None.
+        target: The runtime that will read the file, or None.
+        own: The opset that an ONNX source is in; without need it is not taken back from there.
 
     Raises:
         RecipeError: It cannot be written, or the runtime does not read it.
     """
-    highest = OPSETS[-1] if target is None else target.opset
+    highest = max(OPSETS[-1], own or 0) if target is None else target.opset
     if opset is None:
-        return min(OPSET, highest)
+        return min(max(OPSET, own or 0), highest)
     if opset not in OPSETS:
         raise RecipeError(
             f"--opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}; leave it out for {OPSET}."

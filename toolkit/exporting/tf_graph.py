@@ -88,12 +88,24 @@ def freeze(function: Any) -> Frozen:
             node.attr["dtype"].type = dtype
             constant = tf.make_tensor_proto(captured[name].numpy())
             node.attr["value"].tensor.CopyFrom(constant)
+    _see_into(graph_def)
     inputs = tuple(
         tensor.name
         for tensor in frozen.inputs
         if tensor.op.name not in captured and tensor.dtype != tf.resource
     )
     return Frozen(graph_def, inputs, tuple(tensor.name for tensor in frozen.outputs))
+
+
+def _see_into(graph_def: Any) -> None:
+    """Let TensorFlow put functions that are compiled as a whole where they are called, in place.
+
+    Keras wraps grouped convolutions in one; a SavedModel holds it as such.
+    """
+    nodes = [*graph_def.node, *(node for f in graph_def.library.function for node in f.node_def)]
+    for holder in (*nodes, *graph_def.library.function):
+        for name in ("_XlaMustCompile", "_noinline"):
+            holder.attr.pop(name, None)
 
 
 def to_onnx(freezer: Callable[[], Frozen], names: Sequence[str], name: str, opset: int) -> Any:

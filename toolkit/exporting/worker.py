@@ -9,6 +9,7 @@ and reports on stdout, one JSON object a line:
     {"error": "ModelError", "message": "..."}    the end, with the name of a class of toolkit.errors
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -36,6 +37,9 @@ Report = Callable[..., None]
 def main() -> None:
     """Do the job named on the command line."""
     job_file = Path(sys.argv[1])
+    # When memory runs out, this process is the one to end, and not another of the user's.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     threading.Thread(target=_leave_with_parent, args=[job_file.parent], daemon=True).start()
     # What TensorFlow and Keras print goes to stderr; stdout is for the parent alone.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -138,6 +138,8 @@ def check_model_file(path: Path) -> None:
         ModelError: It is none of these; the message says which.
     """
     if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            raise ModelError(_not_exported(path, "a SavedModel"))
         raise ModelError(f"'{path}' is a directory; name an .onnx file.")
     try:
         with path.open("rb") as file:
@@ -149,10 +151,16 @@ def check_model_file(path: Path) -> None:
     if not start:
         raise ModelError(f"'{path}' is empty; write it again.")
     if path.suffix in (".keras", ".h5") or start.startswith((b"PK\x03\x04", b"\x89HDF")):
-        raise ModelError(
-            f"'{path}' is a Keras model, not an ONNX file; export it first: "
-            f"toolkit export {path} -o {path.with_suffix('.onnx').name}"
-        )
+        raise ModelError(_not_exported(path, "a Keras model"))
+    if start[4:] == b"TFL3":
+        raise ModelError(_not_exported(path, "a TensorFlow Lite model"))
+
+
+def _not_exported(path: Path, what: str) -> str:
+    return (
+        f"'{path}' is {what}, not an ONNX file; export it first: "
+        f"toolkit export {path} -o {path.with_suffix('.onnx').name}"
+    )
 
 
 def _with_contract(own: Session, session: Any, what: str) -> Session:

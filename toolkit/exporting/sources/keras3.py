@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 
 from toolkit.contract import Contract
-from toolkit.errors import ModelError
 from toolkit.exporting import keras_contract, keras_graph, refusals
 from toolkit.exporting.leading_layers import leading_preprocessing
-from toolkit.exporting.sources import hdf5, keras_archive
+from toolkit.exporting.sources import custom_objects, keras_building
 from toolkit.exporting.sources.model import Array, SourceModel, refusing
 from toolkit.exporting.sources.source import Source
 from toolkit.quiet_tensorflow import import_tensorflow
 
 
 def load(source: Source) -> SourceModel:
-    """Load a Keras file, with Keras' safe mode on.
+    """Load a Keras file, with Keras' safe mode on unless its code may run.
 
     Raises:
         ModelError: Keras does not load it.
@@ -25,18 +24,17 @@ def load(source: Source) -> SourceModel:
     import_tensorflow()
     import keras
 
-    if source.kind == "h5":
-        hdf5.check(source)
-    else:
-        version = keras_archive.written_by(source.path)
-        if version.startswith("2."):
-            raise ModelError(
-                f"'{path}' was saved by Keras {version}; Keras 3 cannot load Keras 2's .keras "
-                "files. Load it in Keras 2 and save it as .h5."
-            )
-    with refusing(path, f"cannot be loaded by Keras {keras.__version__}"):
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return describe(model, path, source.contract)
+    remedy = ""
+    if source.unsafe_load and source.custom_objects is None:
+        remedy = " (--custom-objects FILE.py names the file that defines its own classes)"
+    with refusing(path, f"cannot be loaded by Keras {keras.__version__}{remedy}"):
+        model = keras.saving.load_model(
+            path,
+            compile=False,
+            safe_mode=not source.unsafe_load,
+            custom_objects=custom_objects.load(source.custom_objects),
+        )
+        return describe(keras_building.functional(model), path, source.contract)
 
 
 def describe(model: Any, source: str, known: Contract | None = None) -> SourceModel:
@@ -58,8 +56,9 @@ def describe(model: Any, source: str, known: Contract | None = None) -> SourceMo
     signature = keras_graph.read_signature(model)
 
     def run(tensors: Sequence[Array]) -> list[Array]:
-        outputs = keras_graph.call(model, [tf.convert_to_tensor(tensor) for tensor in tensors])
-        return [np.asarray(output) for output in outputs]
+        with refusing(source, "cannot be run by Keras"):
+            outputs = keras_graph.call(model, [tf.convert_to_tensor(tensor) for tensor in tensors])
+            return [np.asarray(output) for output in outputs]
 
     def convert(opset: int, batch: int | None) -> Any:
         return keras_graph.convert(model, signature, opset=opset, batch=batch)
@@ -85,12 +84,12 @@ def describe(model: Any, source: str, known: Contract | None = None) -> SourceMo
         },
         refuse=lambda: refusals.refuse_layers(model, source),
         layers=refusals.layer_classes(model),
-        categories=_categories(model),
-        takes_pixels=_takes_pixels(model),
+        categories=categories(model),
+        takes_pixels=takes_pixels(model),
     )
 
 
-def _categories(model: Any) -> int:
+def categories(model: Any) -> int:
     """Return how many values an integer input may have: what the smallest embedding knows."""
     known = [
         int(value)
@@ -101,7 +100,7 @@ def _categories(model: Any) -> int:
     return min(known, default=10)
 
 
-def _takes_pixels(model: Any) -> bool:
+def takes_pixels(model: Any) -> bool:
     """Tell whether the model scales its inputs down itself, as those that take 0 to 255 do."""
     return any(
         type(layer).__name__ == "Rescaling" and float(np.max(np.abs(layer.scale))) < 0.1

@@ -4,6 +4,8 @@ Every kind of source has a module here with a function ``load(source) -> SourceM
 the child process.
 """
 
+import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ import numpy.typing as npt
 
 from toolkit.contract import Contract
 from toolkit.errors import ModelError
+from toolkit.runtime.scores import guess_kind
 
 Array = npt.NDArray[Any]
 
@@ -71,8 +74,15 @@ def refusing(source: str, what: str, *errors: type[Exception]) -> Iterator[None]
     """
     try:
         yield
-    except (*_USUAL, *errors) as error:
+    except (*_USUAL, *errors, *_tensorflow_errors()) as error:
+        if type(error).__name__ == "ResourceExhaustedError":  # a lack of memory, not a bad model
+            raise
         raise ModelError(f"'{source}' {what}: {first_line(error)}") from error
+
+
+def _tensorflow_errors() -> tuple[type[Exception], ...]:
+    tensorflow = sys.modules.get("tensorflow")
+    return () if tensorflow is None else (tensorflow.errors.OpError,)
 
 
 def first_line(error: BaseException) -> str:
@@ -87,8 +97,12 @@ def first_line(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def fixed_batch(contract: Contract) -> int | None:
+def fixed_batch(contract: Contract, source: str) -> int | None:
     """Return the batch size that all inputs of a contract fix, or None.
+
+    Args:
+        contract: Of a source whose shapes are kept.
+        source: What to call it.
 
     Raises:
         ModelError: The inputs fix different ones, or one has no axis for the batch.
@@ -96,13 +110,34 @@ def fixed_batch(contract: Contract) -> int | None:
     for spec in contract.inputs:
         if not spec.shape:
             raise ModelError(
-                f"The input '{spec.name}' is a single number; models whose inputs have no axis for "
-                "samples are not exported."
+                f"'{source}': the input '{spec.name}' is a single number; models whose "
+                "inputs have no axis for samples are not exported."
             )
     sizes = {spec.shape[0] for spec in contract.inputs if isinstance(spec.shape[0], int)}
     if len(sizes) > 1:
         raise ModelError(
-            f"The inputs have different sizes in their first axis ({sorted(sizes)}), which should "
-            "be that of the samples."
+            f"'{source}': the inputs have different sizes in their first axis "
+            f"({sorted(sizes)}), which should be that of the samples."
         )
-    return int(np.asarray(list(sizes))[0]) if sizes else None
+    return sizes.pop() if sizes else None
+
+
+def with_guessed_kinds(model: SourceModel) -> SourceModel:
+    """Return a model whose outputs are said to be what one run on zeros shows.
+
+    For sources that do not tell: whether an output is probabilities or logits.
+    """
+    zeros = [
+        np.zeros([1 if isinstance(size, str) else size for size in spec.shape], spec.dtype)
+        for spec in model.contract.inputs
+        if spec.dtype != "object"
+    ]
+    try:
+        found = model.run(zeros)
+    except ModelError:  # not every model takes zeros
+        return model
+    outputs = tuple(
+        dataclasses.replace(spec, kind=guess_kind(array) if array.ndim == 2 else "raw")
+        for spec, array in zip(model.contract.outputs, found, strict=True)
+    )
+    return dataclasses.replace(model, contract=dataclasses.replace(model.contract, outputs=outputs))

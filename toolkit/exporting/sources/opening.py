@@ -3,12 +3,13 @@
 Nothing here imports TensorFlow, and nothing of the file runs.
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.contract import Contract
 from toolkit.errors import ModelError, RecipeError
-from toolkit.exporting.sources import keras_archive
+from toolkit.exporting.sources import keras_archive, onnx_file, saved_model
 from toolkit.exporting.sources.source import NAMES, Kind, Source
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -17,9 +18,12 @@ _READS = "export reads .keras, .h5, .tflite and .onnx files and SavedModel folde
 # What is checked here already. HDF5 is looked into by the child process, which has h5py.
 _CHECKS: dict[Kind, Callable[[Source], None]] = {
     "keras": keras_archive.check,
+    "saved_model": saved_model.check,
+    "onnx": onnx_file.check,
 }
 _CONTRACTS: dict[Kind, Callable[[Path], Contract | None]] = {
     "keras": keras_archive.read_contract,
+    "onnx": onnx_file.read_contract,
 }
 
 
@@ -53,17 +57,16 @@ def open_source(
     )
     if kind in _CHECKS:
         _CHECKS[kind](source)
-    if kind in _CONTRACTS:
-        return source.with_contract(_CONTRACTS[kind](path))
-    return source
+    return dataclasses.replace(
+        source,
+        contract=_CONTRACTS[kind](path) if kind in _CONTRACTS else None,
+        opset=onnx_file.opset_of(path) if kind == "onnx" else None,
+    )
 
 
 def _kind(path: Path) -> Kind:
     if path.is_dir():
-        raise ModelError(
-            f"'{path}' is a directory; export reads .keras and .h5 files. "
-            "Save the model with model.save('name.keras')."
-        )
+        return "saved_model"
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -77,15 +80,13 @@ def _kind(path: Path) -> Kind:
         return "h5"
     if not start:
         raise ModelError(f"'{path}' is empty; save the model again.")
-    if path.suffix == ".onnx":
-        raise ModelError(
-            f"'{path}' is an ONNX file already; quantize, bench and predict take it as it is."
-        )
-    what = "a TensorFlow Lite file" if start[4:8] == b"TFL3" else "no Keras model"
-    raise ModelError(
-        f"'{path}' is {what}; export reads .keras and .h5 files. "
-        "Save the model with model.save('name.keras')."
-    )
+    if start[4:8] == b"TFL3":
+        return "tflite"
+    if path.suffix == ".onnx":  # a protocol buffer has no signature of its own
+        return "onnx"
+    if path.name == saved_model.GRAPH:
+        raise ModelError(f"'{path}' is the graph of a SavedModel; name its folder '{path.parent}'.")
+    raise ModelError(f"'{path}' is no model; {_READS}")
 
 
 def _python_file(path: str | Path | None, unsafe_load: bool, kind: Kind) -> Path | None:

@@ -1,6 +1,5 @@
 """A model file that `export` was given: where it is, what it is, and what may be done with it."""
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ class Source:
         custom_objects: A Python file that defines the model's own classes, or None.
         signature: Which signature of a SavedModel or TensorFlow Lite file to take, or None for
             the usual one.
+        opset: The opset that an ONNX file is in, or None.
     """
 
     path: Path
@@ -39,6 +39,7 @@ class Source:
     unsafe_load: bool = False
     custom_objects: Path | None = None
     signature: str | None = None
+    opset: int | None = None
 
     def to_job(self) -> dict[str, Any]:
         """Return what the child process needs to load the model, as JSON."""
@@ -63,7 +64,3 @@ class Source:
             custom_objects=None if classes is None else Path(classes),
             signature=job["signature"],
         )
-
-    def with_contract(self, contract: Contract | None) -> "Source":
-        """Return this source with another contract."""
-        return dataclasses.replace(self, contract=contract)
