@@ -1,6 +1,7 @@
 """Results of a bench, made up, to show and to write."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def variant(name, *, model=None, p50=66.0, top1=0.99, labels=None, size=900_000,
     return Variant(
         name=name,
         model=model or name,
-        path=f"{name}.onnx",
+        path=Path(f"{name}.onnx"),
         made_by=None,
         sha256="0" * 64,
         size_bytes=size,

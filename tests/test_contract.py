@@ -16,6 +16,7 @@ from toolkit.contract import (
     from_json,
     from_metadata,
     infer,
+    new_step,
 )
 from toolkit.errors import ModelError
 
@@ -102,3 +103,61 @@ def test_contract_and_errors_import_the_standard_library_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+STEP = ["step", "source", "sha256", "data", "options", "results", "versions"]
+
+
+def test_every_step_of_provenance_has_the_same_fields():
+    step = new_step(
+        "export",
+        source="m.keras",
+        sha256="0" * 64,
+        options={"opset": 17},
+        versions={"toolkit": "1"},
+    )
+
+    assert list(step) == STEP
+    assert (step["data"], step["results"]) == (None, {})
+    again = from_json(FULL.with_step(step).to_json())
+    assert again.provenance[-1] == step
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            {"step": "train", "toolkit": "0.1", "keras": "3", "tensorflow": "2", "source": "m.py",
+             "source_sha256": "a", "data": {"name": "mnist"}, "options": {"seed": 1},
+             "best_epoch": 5},
+            {"step": "train", "source": "m.py", "sha256": "a", "data": {"name": "mnist"},
+             "options": {"seed": 1}, "results": {"best_epoch": 5},
+             "versions": {"toolkit": "0.1", "keras": "3", "tensorflow": "2"}},
+        ),
+        (
+            {"step": "export", "source": "m.keras", "sha256": "b", "opset": 17, "batch": "dynamic",
+             "input": "uint8", "versions": {"toolkit": "0.1"}},
+            {"step": "export", "source": "m.keras", "sha256": "b",
+             "options": {"opset": 17, "batch": "dynamic", "input": "uint8"},
+             "versions": {"toolkit": "0.1"}},
+        ),
+        (
+            {"step": "quantize", "source": "m.onnx", "sha256": "c", "recipe": "int8", "seed": 0,
+             "options": {"method": "static"}, "samples": 50, "float_layers": {},
+             "versions": {"toolkit": "0.1"}},
+            {"step": "quantize", "source": "m.onnx", "sha256": "c",
+             "options": {"method": "static", "recipe": "int8", "seed": 0},
+             "results": {"samples": 50, "float_layers": {}}, "versions": {"toolkit": "0.1"}},
+        ),
+    ],
+)  # fmt: skip
+def test_steps_of_earlier_versions_are_read_into_the_same_fields(old, new):
+    contract = FULL.with_step(old)
+
+    assert from_json(contract.to_json()).provenance[-1] == new
+
+
+def test_two_preprocessings_in_a_row_are_one():
+    both = Affine((2.0,), (1.0,)).then(Affine((3.0, 5.0), (0.0, 7.0)))
+
+    assert both == Affine((6.0, 10.0), (3.0, 12.0))

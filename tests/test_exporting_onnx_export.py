@@ -168,7 +168,7 @@ def test_passes_that_are_left_out_do_not_run_and_the_contract_says_which_did(fol
     assert "Gemm" not in operators
     assert (result.opset, result.ir_version) == (20, 8)
     assert {"fold_transpose", "fuse_gemm"}.isdisjoint(result.passes)
-    assert result.contract.provenance[-1]["passes"] == result.passes
+    assert result.contract.provenance[-1]["results"]["passes"] == result.passes
 
 
 def save_pictures(folder, *layers_of):
@@ -218,9 +218,9 @@ def test_preprocessing_and_labels_from_options_stand_in_the_graph_and_in_the_con
     assert given.in_graph.scale == pytest.approx([1 / 51] * 3)
     assert given.in_graph.offset == pytest.approx([-2, -2.5, -3])
     assert scores.labels == ("no", "yes")
-    step = contract.provenance[-1]
-    assert (step["mean"], step["std"]) == ([0.4, 0.5, 0.6], {"image": [0.2]})
-    assert step["labels"] == "names.txt"
+    options = contract.provenance[-1]["options"]
+    assert (options["mean"], options["std"]) == ([0.4, 0.5, 0.6], {"image": [0.2]})
+    assert options["labels"] == "names.txt"
     session = ort.InferenceSession(folder / "said.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     model = keras_models.import_keras().saving.load_model(path)

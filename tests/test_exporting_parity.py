@@ -106,6 +106,30 @@ def test_the_optimizer_that_changes_the_result_is_named():
         required(model, [case])
 
 
+@pytest.mark.parametrize(("opset", "zero_point"), [(17, False), (21, True)])
+def test_an_optimizer_that_drops_the_sign_of_int8_is_named(opset, zero_point):
+    # onnxruntime up to 1.31 at least: negative codes of an int8 input before a Reshape become 0,
+    # and with a zero point the optimized graph does not load
+    # (https://github.com/microsoft/onnxruntime/issues/27845).
+    model = build(
+        f"(int8[N,2,3] x) => (float[N,6] y) {{ a = DequantizeLinear(x, s{', z' * zero_point}) "
+        "y = Reshape(a, r) }",
+        opset=opset,
+        s=np.float32(0.01),
+        r=ints(-1, 6),
+        **({"z": np.int8(0)} if zero_point else {}),
+    )
+    x = np.array([[[-90, 5, -3], [4, -5, 60]]], np.int8)
+    (y,) = run(model, {"x": x}, optimize=False)
+    try:
+        fixed = np.array_equal(run(model, {"x": x})[0], y)
+    except Exception:  # onnxruntime's own exception class
+        fixed = False
+    if not fixed:
+        with pytest.raises(CheckFailedError, match="at fault is 'QDQPropagationTransformer'"):
+            required(model, [Case("random", (x,), (y,))])
+
+
 def test_an_optimizer_that_breaks_the_loading_is_named():
     # Seen with onnxruntime 1.31: a transposition is moved past a cubic resize, which then fails.
     model = build(

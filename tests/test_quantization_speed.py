@@ -102,7 +102,7 @@ def test_a_layer_that_int8_slows_down_goes_back_to_float(
     assert any(entry.taken for entry in result.speed.tries)
     evidence = contract_of(result).evidence[-1]
     assert (evidence["check"], evidence["verdict"]) == ("speed", "faster")
-    assert contract_of(result).provenance[-1]["float_layers"] == result.reasons
+    assert contract_of(result).provenance[-1]["results"]["float_layers"] == result.reasons
 
 
 def test_a_layer_that_a_rule_kept_in_float_becomes_int8_where_that_is_faster(

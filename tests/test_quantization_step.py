@@ -125,12 +125,8 @@ def test_the_file_carries_contract_provenance_and_evidence(model: Path, data: Pa
     contract = from_metadata(session.get_modelmeta().custom_metadata_map)
     assert contract is not None
     step = contract.provenance[-1]
-    assert (step["step"], step["recipe"], step["samples"], step["seed"]) == (
-        "quantize",
-        "int8",
-        50,
-        3,
-    )
+    assert (step["step"], step["results"]["samples"]) == ("quantize", 50)
+    assert (step["options"]["recipe"], step["options"]["seed"]) == ("int8", 3)
     assert step["data"]["name"] == str(data)
     assert len(step["data"]["sha256"]) == len(step["sha256"]) == 64
     accuracy, optimizer = contract.evidence[-3:-1]

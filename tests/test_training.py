@@ -98,7 +98,7 @@ def test_the_model_carries_its_contract_and_no_optimizer(trained, digits):
     (step,) = contract.provenance
     assert step["options"]["seed"] == 1
     assert step["data"]["name"] == str(digits)
-    assert len(step["data"]["sha256"]) == len(step["source_sha256"]) == 64
+    assert len(step["data"]["sha256"]) == len(step["sha256"]) == 64
     validation, test = contract.evidence
     assert validation["top1"] == trained.chosen.validation_accuracy
     assert (test["top1"], test["samples"]) == (trained.test_accuracy, 200)

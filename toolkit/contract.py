@@ -12,8 +12,19 @@ imported here, so that the module can travel to a device together with the runti
      "outputs": [{"name": "output", "dtype": "float32", "shape": ["batch", 10],
                   "kind": "probabilities", "labels": ["0", "1", ...]}],
      "session": {"disabled_optimizers": ["Pad_Fusion"], "threads": null},
-     "provenance": [{"step": "export", ...}, {"step": "quantize", ...}],
+     "provenance": [{"step": "train", ...}, {"step": "export", ...}, {"step": "quantize", ...}],
      "evidence":   [{"check": "parity", ...}, {"check": "accuracy", ...}]}
+
+Every step of provenance has one shape:
+
+    {"step": "export",
+     "source": "mnist_cnn.keras", "sha256": "7632...",      the file that it worked on
+     "data": {"name": "mnist", "sha256": "1b90..."},        what it learnt from, or null
+     "options": {"opset": 17, "batch": "dynamic", ...},     what it was told
+     "results": {"passes": {"fold_scale": 1, ...}},         what came out, beyond the model
+     "versions": {"toolkit": "0.1.0", "keras": "3.15.1"}}
+
+Files of earlier versions, whose steps had shapes of their own, are read into this one.
 """
 
 import dataclasses
@@ -196,7 +207,7 @@ def from_json(text: str) -> Contract:
             inputs=tuple(_input(entry) for entry in document["inputs"]),
             outputs=tuple(_output(entry) for entry in document["outputs"]),
             session=_session(document.get("session") or {}),
-            provenance=tuple(dict(entry) for entry in document.get("provenance", ())),
+            provenance=tuple(_renewed(entry) for entry in document.get("provenance", ())),
             evidence=tuple(dict(entry) for entry in document.get("evidence", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -204,6 +215,51 @@ def from_json(text: str) -> Contract:
             f"The model's contract (metadata key '{KEY}') is damaged: {error!r}. "
             "Export the model again."
         ) from error
+
+
+def new_step(
+    step: str,
+    *,
+    source: str,
+    sha256: str,
+    options: Mapping[str, Any],
+    versions: Mapping[str, str],
+    data: Mapping[str, str] | None = None,
+    results: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a step of provenance; the fields stand at the top of this module."""
+    return {
+        "step": step,
+        "source": source,
+        "sha256": sha256,
+        "data": None if data is None else dict(data),
+        "options": dict(options),
+        "results": dict(results or {}),
+        "versions": dict(versions),
+    }
+
+
+# Where the fields of earlier versions stand now.
+_MOVED = {
+    "options": ("opset", "batch", "input", "recipe", "seed"),
+    "results": ("best_epoch", "passes", "samples", "float_layers"),
+    "versions": ("toolkit", "keras", "tensorflow"),
+}
+
+
+def _renewed(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a step of an earlier version in today's shape; fields that are unknown stay."""
+    if "results" in step:
+        return dict(step)
+    renewed = dict(step)
+    if "source_sha256" in renewed:
+        renewed["sha256"] = renewed.pop("source_sha256")
+    for group, names in _MOVED.items():
+        found = {name: renewed.pop(name) for name in names if name in renewed}
+        if found:
+            given = renewed.get(group)
+            renewed[group] = {**(given if isinstance(given, dict) else {}), **found}
+    return renewed
 
 
 def from_metadata(metadata: Mapping[str, str]) -> Contract | None:

@@ -51,7 +51,7 @@ class EvaluateResult:
         errors: The picture of the wrongly classified samples, when one was asked for.
     """
 
-    path: str
+    path: Path
     data: str
     part: Part
     samples: int
@@ -67,7 +67,7 @@ class EvaluateResult:
         """Return the JSON document."""
         return {
             "schema": "toolkit.evaluate/1",
-            "path": self.path,
+            "path": str(self.path),
             "data": self.data,
             "part": self.part,
             "samples": self.samples,
@@ -142,7 +142,7 @@ def evaluate(
         draw_mistakes(split, probabilities, labels, picture, model=path.name, data=dataset.name)
     right = int(np.trace(confusion))
     return EvaluateResult(
-        path=str(path),
+        path=path,
         data=dataset.name,
         part=part,
         samples=len(split),

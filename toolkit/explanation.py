@@ -192,7 +192,8 @@ def _batch(shape: tuple[int | str, ...]) -> int:
 def _reasons(contract: Contract) -> dict[str, str]:
     """Return why nodes are in float, as `quantize` wrote it into the contract."""
     for step in reversed(contract.provenance):
-        layers = step.get("float_layers") if step.get("step") == "quantize" else None
+        results = step.get("results") if step.get("step") == "quantize" else None
+        layers = results.get("float_layers") if isinstance(results, dict) else None
         if isinstance(layers, dict):
             return {str(name): str(reason) for name, reason in layers.items()}
     return {}

@@ -40,7 +40,7 @@ class InspectResult:
         made_by: What wrote the file.
     """
 
-    path: str
+    path: Path
     kind: Kind
     opset: int | None
     ir_version: int | None
@@ -56,13 +56,13 @@ class InspectResult:
     @property
     def assumed(self) -> Contract:
         """The contract, or the one that other commands infer when there is none."""
-        return self.contract or infer(Path(self.path).stem, self.inputs, self.outputs)
+        return self.contract or infer(self.path.stem, self.inputs, self.outputs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document."""
         return {
             "schema": "toolkit.inspect/1",
-            "path": self.path,
+            "path": str(self.path),
             "kind": self.kind,
             "opset": self.opset,
             "ir_version": self.ir_version,
@@ -126,7 +126,7 @@ def _onnx(path: Path) -> InspectResult:
     operators = Counter(_operators(graph.node))
     contract = from_metadata({entry.key: entry.value for entry in model.metadata_props})
     return InspectResult(
-        path=str(path),
+        path=path,
         kind="onnx",
         opset=next((i.version for i in model.opset_import if i.domain in ("", "ai.onnx")), None),
         ir_version=model.ir_version,
@@ -217,7 +217,7 @@ def _layers(
         inputs = tuple(_input_layer(layer) for layer in layers if _class(layer) == "InputLayer")
     names = Counter(_class(layer) for layer in layers if _class(layer) != "InputLayer")
     return InspectResult(
-        path=str(path),
+        path=path,
         kind=kind,
         opset=None,
         ir_version=None,
@@ -266,7 +266,7 @@ def _bare(path: Path, kind: Kind, made_by: str) -> InspectResult:
     """Only what the file's signature tells; reading more needs TensorFlow."""
     files = path.rglob("*") if path.is_dir() else (path,)
     return InspectResult(
-        path=str(path),
+        path=path,
         kind=kind,
         opset=None,
         ir_version=None,

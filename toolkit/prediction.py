@@ -56,7 +56,7 @@ class PredictResult:
         assumed: What was taken for granted because the model carries no contract, or None.
     """
 
-    path: str
+    path: Path
     predictions: tuple[FilePrediction, ...]
     failures: tuple[tuple[str, str], ...]
     assumed: str | None
@@ -65,7 +65,7 @@ class PredictResult:
         """Return the JSON document."""
         return {
             "schema": "toolkit.predict/1",
-            "path": self.path,
+            "path": str(self.path),
             "predictions": [prediction.to_dict() for prediction in self.predictions],
             "failures": [{"file": file, "error": error} for file, error in self.failures],
             "assumed": self.assumed,
@@ -136,4 +136,4 @@ def predict(
             f"pictures of values 0 to 255 as {spec.image.layout}, and that '{output.name}' gives "
             f"{output.kind}"
         )
-    return PredictResult(str(loaded.path), tuple(predictions), tuple(failures), assumed)
+    return PredictResult(Path(loaded.path), tuple(predictions), tuple(failures), assumed)

@@ -44,7 +44,7 @@ def attach(result: BenchResult) -> None:
         entries = [
             _evidence(variant, result) for variant in result.variants if variant.path == path
         ]
-        _write(Path(path), entries)
+        _write(path, entries)
 
 
 def _evidence(variant: Variant, result: BenchResult) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def variant(candidate: Candidate, measured: Measured, edges_us: Sequence[float])
     return Variant(
         name=candidate.name,
         model=candidate.model,
-        path=str(candidate.path),
+        path=candidate.path,
         made_by=candidate.made_by,
         sha256=sha256(candidate.path),
         size_bytes=size,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.datasets import Part
@@ -81,7 +82,7 @@ class Variant:
 
     name: str
     model: str
-    path: str
+    path: Path
     made_by: str | None
     sha256: str
     size_bytes: int
@@ -120,6 +121,7 @@ class Variant:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object; the accuracy's fields stand beside the others."""
         document = dataclasses.asdict(self)
+        document["path"] = str(self.path)
         accuracy = document.pop("accuracy")
         names = [field.name for field in dataclasses.fields(Accuracy)]
         return document | (accuracy or dict.fromkeys(names))

@@ -90,7 +90,7 @@ def _record(
     return {
         "variant": _plain(variant.name),
         "model": _plain(variant.model),
-        "path": _plain(variant.path),
+        "path": _plain(str(variant.path)),
         "sha256": variant.sha256,
         "runtime": variant.runtime,
         "device": _plain(variant.device),

@@ -50,7 +50,7 @@ def _show(result: "EvaluateResult") -> None:
     parts = {"test": "test samples", "all": "samples, all of it", "held out": "held out samples"}
     print_pairs(
         [
-            ("model", result.path),
+            ("model", str(result.path)),
             ("data", f"{result.data}, {result.samples:,} {parts[result.part]}"),
             ("top-1", f"{100 * result.top1:.2f} %  [{100 * low:.2f}, {100 * high:.2f}]"),
             ("loss", f"{result.loss:.4f}"),

@@ -98,11 +98,13 @@ def _affine(affine: "Affine") -> str:
 
 def _step(entry: dict[str, Any]) -> tuple[str, str]:
     data = entry.get("data")
-    parts = [str(entry[key]) for key in ("source", "recipe") if entry.get(key)]
+    given = entry.get("options")
+    options: dict[str, Any] = given if isinstance(given, dict) else {}
+    parts = [str(entry["source"])] if entry.get("source") else []
+    parts += [str(options["recipe"])] if options.get("recipe") else []
     if isinstance(data, dict) and data.get("name"):
         parts.append(f"data {data['name']}")
-    options = entry.get("options")
-    if entry.get("step") == "train" and isinstance(options, dict):
+    if entry.get("step") == "train":
         parts += [f"{key} {options[key]}" for key in ("epochs", "batch_size", "optimizer", "seed")
                   if key in options]  # fmt: skip
     return str(entry.get("step", "?")), ", ".join(parts)

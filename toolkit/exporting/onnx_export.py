@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from toolkit import __version__, graph
-from toolkit.contract import KEY, Contract, from_json
+from toolkit.contract import KEY, Contract, from_json, new_step
 from toolkit.datasets import load_dataset, sample
 from toolkit.errors import DataError, RecipeError
 from toolkit.exporting import child, parity, references
@@ -156,7 +156,8 @@ def export(
     target = None if runtime is None else find_runtime(runtime)
     chosen = choose_passes(passes)
     promises = check_promises(scale, mean, std, labels)
-    said = {"scale": scale, "mean": mean, "std": std, "labels": labels}
+    given = {"input": input, "scale": scale, "mean": mean, "std": std, "labels": labels}
+    said = {name: _recorded(value) for name, value in given.items() if value is not None}
     if check_runtime and target is None:
         raise RecipeError("--check-runtime needs --runtime, which names the version to run.")
     fixed = None if batch == "dynamic" else batch
@@ -212,17 +213,14 @@ def export(
         limit = parity.limit_of(converted, approximate=result["approximate"])
         compared = parity.compare(content, contract, cases, limit, computed_by)
         parity.require(compared, content, contract, cases, str(path))
-        step = {
-            "step": "export",
-            "source": path.name,
-            "sha256": sha256(path),
-            "opset": opset,
-            "batch": batch,
-            "input": contract.inputs[0].dtype,
-            **{option: _recorded(value) for option, value in said.items() if value is not None},
-            "passes": applied,
-            "versions": {"toolkit": __version__, **result["versions"]},
-        }
+        step = new_step(
+            "export",
+            source=path.name,
+            sha256=sha256(path),
+            options={"opset": opset, "batch": batch, "input": contract.inputs[0].dtype, **said},
+            results={"passes": applied},
+            versions={"toolkit": __version__, **result["versions"]},
+        )
         checks = [{"check": "parity", "data": dataset, **compared.to_dict()}]
         ran = None
         if target is not None and check_runtime:
@@ -322,7 +320,7 @@ def _recorded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _recorded(entry) for name, entry in value.items()}
     if isinstance(value, str | Path):
-        return Path(value).name
+        return Path(value).name  # a word stays as it is
     return list(value) if isinstance(value, Sequence) else value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from toolkit import __version__
-from toolkit.contract import KEY, Contract, Session
+from toolkit.contract import KEY, Contract, Session, new_step
 from toolkit.files import sha256, whole_file
 from toolkit.quantization.building import Built
 from toolkit.quantization.checking import Comparison
@@ -24,22 +24,20 @@ def provenance(
 ) -> dict[str, Any]:
     """Return how a model was quantized, as the contract keeps it."""
     candidate = built.candidate
-    return {
-        "step": "quantize",
-        "source": source.name,
-        "sha256": sha256(source),
-        "recipe": recipe,
-        "options": candidate.recipe.model_dump(mode="json", exclude={"description"}),
-        "data": None if data is None else {"name": data.name, "sha256": data.digest},
-        "samples": built.samples,
-        "seed": seed,
-        "float_layers": built.reasons,
-        "versions": {
+    settings = candidate.recipe.model_dump(mode="json", exclude={"description"})
+    return new_step(
+        "quantize",
+        source=source.name,
+        sha256=sha256(source),
+        data=None if data is None else {"name": data.name, "sha256": data.digest},
+        options={"recipe": recipe, "seed": seed, **settings},
+        results={"samples": built.samples, "float_layers": built.reasons},
+        versions={
             "toolkit": __version__,
             **{name: importlib.metadata.version(name) for name in ("onnx", "numpy")},
             "onnxruntime": onnxruntime_version(),
         },
-    }
+    )
 
 
 def accuracy_evidence(test: Comparison, data: Data) -> dict[str, Any]:

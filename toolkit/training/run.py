@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit import __version__
-from toolkit.contract import Contract
+from toolkit.contract import Contract, new_step
 from toolkit.datasets import Dataset, sample
 from toolkit.files import sha256, whole_file, write_text
 from toolkit.keras_files import read_contract, write_contract
@@ -184,17 +184,16 @@ def _save(
 
 
 def _contract(subject: Subject, network: Network, result: RunResult) -> Contract:
-    step = {
-        "step": "train",
-        "toolkit": __version__,
-        "keras": importlib.metadata.version("keras"),
-        "tensorflow": importlib.metadata.version("tensorflow"),
-        "source": subject.source.path.name,
-        "source_sha256": sha256(subject.source.path),
-        "data": subject.data_document(),
-        "options": result.options,
-        "best_epoch": result.best_epoch,
-    }
+    packages = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
+    step = new_step(
+        "train",
+        source=subject.source.path.name,
+        sha256=sha256(subject.source.path),
+        data=subject.data_document(),
+        options=result.options,
+        results={"best_epoch": result.best_epoch},
+        versions={"toolkit": __version__, **packages},
+    )
     samples = f"{subject.data.name}, validation samples"
     return network.contract.with_step(
         step, _accuracy(samples, len(subject.data.validation), result.validation_accuracy)
