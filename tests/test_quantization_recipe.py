@@ -45,27 +45,6 @@ def test_every_shipped_recipe_says_when_to_use_it_and_works(tmp_path: Path, name
     assert result.test.agreement > (0.75 if name == "weights-int4" else 0.9)
 
 
-def largest_weight(path: Path) -> int:
-    found = [
-        int(abs(onnx.numpy_helper.to_array(entry).astype(int)).max())
-        for entry in onnx.load(path).graph.initializer
-        if entry.data_type == onnx.TensorProto.INT8 and len(entry.dims) > 1
-    ]
-    return max(found)
-
-
-def test_weights_for_avx2_have_seven_bits(tmp_path: Path) -> None:
-    model = cnn(tmp_path / "cnn.onnx")
-    data = labelled(tmp_path / "data.npz", model)
-    sizes = {
-        name: largest_weight(
-            quantize(model, tmp_path / f"{name}.onnx", data=data, recipe=name).path
-        )
-        for name in ("int8", "int8-x86-avx2")
-    }
-    assert sizes == {"int8": 127, "int8-x86-avx2": 64}
-
-
 def test_qoperator_reads_pixels_without_conversion(tmp_path: Path) -> None:
     model = cnn(tmp_path / "cnn.onnx")
     data = labelled(tmp_path / "data.npz", model)

@@ -129,9 +129,10 @@ def test_the_file_carries_contract_provenance_and_evidence(model: Path, data: Pa
     assert (step["options"]["recipe"], step["options"]["seed"]) == ("int8", 3)
     assert step["data"]["name"] == str(data)
     assert len(step["data"]["sha256"]) == len(step["sha256"]) == 64
-    accuracy, optimizer = contract.evidence[-3:-1]
+    accuracy, optimizer, saturation = contract.evidence[-4:-1]
     assert accuracy["agreement"] == result.to_dict()["agreement"]
     assert (optimizer["check"], optimizer["samples"]) == ("optimizer", 13)
+    assert (saturation["check"], saturation["samples"]) == ("saturation", 50)
     assert contract.inputs[0].dtype == "uint8"
 
 

@@ -16,6 +16,7 @@ from toolkit.quantization.pixels import MOVES, Pixels, dequantize, find_pixels, 
 from toolkit.quantization.placement import Placement, is_selected, is_weight_layer, place
 from toolkit.quantization.recipe import Recipe
 from toolkit.quantization.rewriting import activations, quantize_dynamic, quantize_static
+from toolkit.quantization.saturation import simulate
 from toolkit.quantization.share_scales import share_scales
 from toolkit.quantization.unfused import unfused
 from toolkit.quantization.weights_only import quantize_weights
@@ -68,11 +69,37 @@ def build(source: FloatModel, candidate: Candidate) -> Built:
         return _float16(source, candidate)
     if candidate.recipe.method != "static":
         return _without_ranges(source, candidate)
+    built = _joined(source, candidate)
+    if candidate.recipe.weights.reduce_range == "where_needed":
+        return _without_saturation(source, built)
+    return built
+
+
+def _joined(source: FloatModel, candidate: Candidate) -> Built:
+    """Quantize; nodes that onnxruntime would leave without an int8 kernel stay in float."""
     for _ in range(_ATTEMPTS):
         built, left = _static(source, candidate)
         if not left:
             break
         candidate = candidate.keeping(left, _NO_KERNEL)
+    return built
+
+
+def _without_saturation(source: FloatModel, built: Built) -> Built:
+    """Widen the ranges of weights in layers that clip on CPUs with 16-bit sums, until none does.
+
+    A second pass is for layers that clip once those before them no longer do.
+    """
+    assert source.data is not None  # noqa: S101 - the ranges were measured on it
+    for _ in range(_ATTEMPTS):
+        disabled = built.candidate.disabled_optimizers
+        clipped = simulate(
+            built.model, source.data.calibration, disabled_optimizers=disabled
+        ).clipped
+        if not clipped:
+            break
+        ranges = {layer.weight: layer.widening for layer in clipped}
+        built, _ = _static(source, built.candidate.widening(ranges))
     return built
 
 
@@ -90,11 +117,11 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
     placement = _rewritten(model, placement, candidate)
     ranges = _ranges(source, model, placement, recipe)
     ranges = replace(ranges, ranges=share_scales(model, placement.int8, ranges.ranges))
-    quantized = quantize_static(model, placement, ranges.ranges, recipe)
+    quantized = quantize_static(model, placement, ranges.ranges, recipe, candidate.widened)
     if recipe.bias_correction and source.data is not None:
         samples = source.data.calibration
         correct_biases(model, quantized, placement.int8, samples, source.shifts)
-        quantized = quantize_static(model, placement, ranges.ranges, recipe)
+        quantized = quantize_static(model, placement, ranges.ranges, recipe, candidate.widened)
     int8 = {*placement.int8, *arithmetic}
     built = Built(
         model=quantized,
@@ -114,7 +141,7 @@ def _static(source: FloatModel, candidate: Candidate) -> tuple[Built, list[str]]
         # uint8, which says nothing about ARM; so the same graph with uint8 is judged.
         as_uint8 = recipe.activations.model_copy(update={"type": "uint8"})
         twin = recipe.model_copy(update={"activations": as_uint8})
-        quantized = quantize_static(model, placement, ranges.ranges, twin)
+        quantized = quantize_static(model, placement, ranges.ranges, twin, {})
     return built, unfused(quantized, placement.int8)
 
 

@@ -33,6 +33,8 @@ class Candidate:
         rewrites: Names in `REWRITES`, in the order in which they run.
         disabled_optimizers: Graph optimizers that onnxruntime must leave out when it opens the
             model; see `toolkit.contract.Session`.
+        widened: By how much the range of weights grows, for each output channel, by their name:
+            their codes shrink by as much.
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class Candidate:
     allowed: frozenset[str] = frozenset()
     rewrites: tuple[str, ...] = tuple(REWRITES)
     disabled_optimizers: tuple[str, ...] = ()
+    widened: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def keeping(self, names: Collection[str], reason: str) -> "Candidate":
         """Return this candidate with more nodes in float; earlier reasons stay."""
@@ -54,3 +57,15 @@ class Candidate:
         """Return this candidate with more of onnxruntime's optimizers disabled."""
         names = dict.fromkeys((*self.disabled_optimizers, *optimizers))
         return replace(self, disabled_optimizers=tuple(names))
+
+    def widening(self, ranges: Mapping[str, tuple[float, ...]]) -> "Candidate":
+        """Return this candidate with wider ranges of weights; earlier factors are multiplied."""
+        before = self.widened
+        factors = {
+            name: tuple(
+                old * new
+                for old, new in zip(before.get(name, (1.0,) * len(wider)), wider, strict=True)
+            )
+            for name, wider in ranges.items()
+        }
+        return replace(self, widened={**before, **factors})

@@ -40,8 +40,9 @@ class Weights(Table):
         block_size: Weights of a column that share a scale (method "weights").
         dense_scales: "auto" gives a dense layer one scale where that rounds no more than a bit
             coarser, which is faster; "channel" always keeps one per channel.
-        reduce_range: 7 bits instead of 8, so that the 16-bit sums of x86 CPUs without VNNI
-            cannot saturate.
+        reduce_range: True gives weights 7 bits instead of 8, so that the 16-bit sums of x86 CPUs
+            without VNNI cannot saturate. "where_needed" does so only where weights are large
+            enough for it, and only by as much as it takes (static quantization).
     """
 
     type: Literal["uint8", "int8", "int4"] = "int8"
@@ -49,7 +50,7 @@ class Weights(Table):
     per_channel: bool = True
     block_size: Literal[16, 32, 64, 128, 256] = 32
     dense_scales: Literal["auto", "channel"] = "auto"
-    reduce_range: bool = False
+    reduce_range: bool | Literal["where_needed"] = False
 
     @property
     def is_symmetric(self) -> bool:
@@ -168,6 +169,11 @@ def _contradiction(recipe: Recipe) -> str | None:
     method, weights, activations = recipe.method, recipe.weights, recipe.activations
     if weights.reduce_range and weights.type == "uint8":
         return "'weights.reduce_range' is for int8 weights; leave it out."
+    if weights.reduce_range == "where_needed" and method != "static":
+        return (
+            "'weights.reduce_range' \"where_needed\" is found on calibration samples, which need "
+            "'method' \"static\"; set it to true or false."
+        )
     if (activations.type, weights.type) == ("int8", "uint8"):
         return (
             "onnxruntime has no kernels for int8 activations with uint8 weights; set "

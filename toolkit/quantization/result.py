@@ -6,6 +6,7 @@ from typing import Any
 
 from toolkit.quantization.checking import Comparison
 from toolkit.quantization.optimizer_check import OptimizerCheck
+from toolkit.quantization.saturation import Saturation
 from toolkit.quantization.speed import Speed
 
 
@@ -51,6 +52,8 @@ class QuantizeResult:
         validation: Both models on the validation samples, when there was a budget.
         attempts: What was tried to keep the budget, in its order; empty without a budget.
         optimizer: How far onnxruntime's optimizer moves the answer, or None without data.
+        saturation: What x86 CPUs without VNNI would make of it, on calibration samples, or None
+            without data, and for other precisions than int8.
         speed: Its time against the float model's and how it was tuned, or None when nothing was
             measured.
         int8_nodes: Names of the nodes of the float graph that work in the new precision.
@@ -75,6 +78,7 @@ class QuantizeResult:
     validation: Comparison | None
     attempts: tuple[Attempt, ...]
     optimizer: OptimizerCheck | None
+    saturation: Saturation | None
     speed: Speed | None
     int8_nodes: tuple[str, ...]
     float_nodes: tuple[str, ...]
@@ -104,6 +108,7 @@ class QuantizeResult:
             else {"samples": self.validation.samples, **(accuracy(self.validation) or {})},
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             "optimizer_steps": None if self.optimizer is None else self.optimizer.steps,
+            "saturation": None if self.saturation is None else self.saturation.to_dict(),
             "speed": None if self.speed is None else self.speed.to_dict(),
             "nodes": {"int8": len(self.int8_nodes), "float": len(self.float_nodes)},
             "float_layers": self.reasons,

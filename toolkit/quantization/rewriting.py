@@ -7,7 +7,7 @@ unbounded memory.
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,12 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from toolkit.graph.editing import constant
 from toolkit.quantization.coarse_scales import coarse_weights
-from toolkit.quantization.placement import WEIGHT_LAYERS, Placement, absorbing
+from toolkit.quantization.placement import (
+    WEIGHT_LAYERS,
+    Placement,
+    absorbing,
+    is_weight_layer,
+)
 from toolkit.quantization.ranges import Range
 from toolkit.quantization.recipe import Recipe
 from toolkit.runtime.session import import_onnxruntime
@@ -59,7 +64,11 @@ def activations(model: ir.Model, placement: Placement, recipe: Recipe) -> list[s
 
 
 def quantize_static(
-    model: ir.Model, placement: Placement, ranges: Mapping[str, Range], recipe: Recipe
+    model: ir.Model,
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    recipe: Recipe,
+    widened: Mapping[str, tuple[float, ...]],
 ) -> onnx.ModelProto:
     """Return the statically quantized model.
 
@@ -68,6 +77,7 @@ def quantize_static(
         placement: Which nodes to quantize.
         ranges: The range of each of the `activations`.
         recipe: Types and format.
+        widened: See `toolkit.quantization.candidate.Candidate`.
     """
     import_onnxruntime()
     from onnxruntime.quantization import QuantType
@@ -104,6 +114,7 @@ def quantize_static(
     options: dict[str, Any] = {
         "ActivationSymmetric": recipe.activations.symmetric,
         "WeightSymmetric": recipe.weights.is_symmetric,
+        "TensorQuantOverrides": _weight_ranges(model, widened, recipe, coarse),
     }
     if recipe.format == "tensorrt":
         options |= _TENSORRT
@@ -116,7 +127,7 @@ def quantize_static(
         sorted(operators),
         options,
     )
-    flags = (recipe.weights.per_channel, recipe.weights.reduce_range)
+    flags = (recipe.weights.per_channel, recipe.weights.reduce_range is True)
     with quiet():
         if recipe.format != "qoperator":
             quantized = Quantizer(proto, *flags, *shared).quantize_model()
@@ -154,7 +165,7 @@ def quantize_dynamic(model: ir.Model, names: list[str], recipe: Recipe) -> onnx.
         quantized = ONNXQuantizer(
             proto,
             recipe.weights.per_channel,
-            recipe.weights.reduce_range,
+            recipe.weights.reduce_range is True,
             QuantizationMode.IntegerOps,
             False,
             types[recipe.weights.type],
@@ -189,6 +200,35 @@ def _float_scores(model: ir.Model, placement: Placement, recipe: Recipe) -> list
         return []
     last = set(placement.last_layers)
     return [str(node.outputs[0].name) for node in model.graph if node.name in last]
+
+
+def _weight_ranges(
+    model: ir.Model,
+    widened: Mapping[str, tuple[float, ...]],
+    recipe: Recipe,
+    coarse: Collection[str],
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the ranges of widened weights in the quantizer's form: one entry per channel."""
+    overrides: dict[str, list[dict[str, Any]]] = {}
+    for node in model.graph:
+        value = node.inputs[1] if len(node.inputs) > 1 else None
+        name = "" if value is None else str(value.name)
+        if value is None or name not in widened or not is_weight_layer(node):
+            continue
+        weights = constant(value)
+        assert weights is not None  # noqa: S101 - it is a weight layer
+        transposed = node.attributes.get_int("transB", 0)
+        axis = 0 if node.op_type == "Conv" or transposed else weights.ndim - 1
+        factors = np.asarray(widened[name], np.float32)
+        others = tuple(other for other in range(weights.ndim) if other != axis)
+        reach = np.abs(weights).max(axis=others)
+        if recipe.weights.per_channel and name not in coarse:
+            ranges = [{"axis": axis, "rmin": -each, "rmax": each} for each in reach * factors]
+        else:
+            whole = reach.max() * factors.max()
+            ranges = [{"rmin": -whole, "rmax": whole}]
+        overrides[name] = ranges
+    return overrides
 
 
 def _pixel_ranges(model: ir.Model) -> dict[str, Range]:

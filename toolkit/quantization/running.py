@@ -67,7 +67,7 @@ class Runner:
             for name, tensor in feed.items()
         }
         if self.fixed_batch and count < self.fixed_batch:
-            feed = {name: _filled(tensor, self.fixed_batch) for name, tensor in feed.items()}
+            feed = filled(feed, self.fixed_batch)
         try:
             results = self._session.run(self.outputs, feed)
         # onnxruntime's exceptions share no base class below Exception.
@@ -98,5 +98,12 @@ class Runner:
         ]
 
 
-def _filled(tensor: Array, size: int) -> Array:
-    return np.concatenate([tensor, np.repeat(tensor[-1:], size - len(tensor), axis=0)])
+def filled(feed: Feed, size: int) -> Feed:
+    """Return a batch filled up to a size with its last sample."""
+    missing = {name: size - len(tensor) for name, tensor in feed.items()}
+    return {
+        name: np.concatenate([tensor, np.repeat(tensor[-1:], missing[name], axis=0)])
+        if missing[name]
+        else tensor
+        for name, tensor in feed.items()
+    }

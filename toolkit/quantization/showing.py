@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from toolkit.quantization.result import Attempt, QuantizeResult
+from toolkit.quantization.saturation import describe, effect
 from toolkit.quantization.speed import shown
 from toolkit.reporting.terminal import note, print_pairs, print_table
 
@@ -17,6 +18,10 @@ def show(result: QuantizeResult) -> None:
     if result.optimizer is not None:
         moved = f"onnxruntime's moves the answer by {result.optimizer.steps:.2g} of 255 steps"
         pairs.append(("optimizer", moved))
+    if result.saturation is not None and result.saturation.layers:
+        pairs.append(("without VNNI", describe(result.saturation)))
+        if result.saturation.clipped:
+            pairs.append(("", effect(result.saturation, result.recipe)))
     if result.ranges_grew is not None:
         grew = f"{100 * result.ranges_grew:.1f} %"
         settled = f"ranges changed by {grew} at most over the last quarter"

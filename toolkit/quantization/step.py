@@ -31,6 +31,8 @@ from toolkit.quantization.repair import meet_budget
 from toolkit.quantization.result import QuantizeResult
 from toolkit.quantization.running import Runner
 from toolkit.quantization.samples import Data, Samples, from_data
+from toolkit.quantization.saturation import Saturation, simulate
+from toolkit.quantization.saturation import warnings_about as saturation_warnings
 from toolkit.quantization.stopwatch import LocalStopwatch, one_call
 from toolkit.quantization.trials import Trials
 from toolkit.recipes import find_model
@@ -144,16 +146,20 @@ def quantize(
             speeds.require_not_slower(speed, best, source, recipe_name)
     built = best.built
 
-    test = optimizer = None
+    test = optimizer = saturation = None
     warnings += built.warnings
     checks = []
     if loaded is not None:
         optimizer = trials.optimizer_check(built)
+        saturation = _saturation(built, loaded, contract.outputs[0])
         test = _measure(reference, built, loaded.test, contract.outputs[0])
         warnings += warnings_about(test, loaded, contract, reference)
         checks.append(writing.accuracy_evidence(test, loaded))
     if optimizer is not None:
         checks.append(writing.optimizer_evidence(optimizer))
+    if saturation is not None:
+        warnings += saturation_warnings(saturation, recipe_name)
+        checks.append(writing.saturation_evidence(saturation))
     if speed is not None:
         checks.append(writing.speed_evidence(speed))
     step = writing.provenance(source, recipe_name, built, loaded, seed)
@@ -172,6 +178,7 @@ def quantize(
         validation=best.validation,
         attempts=attempts,
         optimizer=optimizer,
+        saturation=saturation,
         speed=speed,
         int8_nodes=built.int8_nodes,
         float_nodes=built.float_nodes,
@@ -181,6 +188,15 @@ def quantize(
         warnings=tuple(warnings),
         seconds=time.perf_counter() - started,
     )
+
+
+def _saturation(built: Built, data: Data, output: OutputSpec) -> Saturation | None:
+    """Simulate x86 CPUs without VNNI, or return None for a model that is not made for CPUs."""
+    recipe = built.candidate.recipe
+    if recipe.precision != "int8" or recipe.format == "tensorrt":
+        return None
+    disabled = built.candidate.disabled_optimizers
+    return simulate(built.model, data.calibration, output, disabled_optimizers=disabled)
 
 
 def _measure(reference: Runner, built: Built, samples: Samples, output: OutputSpec) -> Comparison:

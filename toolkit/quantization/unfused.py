@@ -5,16 +5,13 @@ the model. Where it has no such kernel the node runs in float and both conversio
 slower than float and less exact. So the optimized graph is looked at, not trusted.
 """
 
-import tempfile
 from collections.abc import Collection
-from pathlib import Path
-from typing import Any
 
 import onnx
 
+from toolkit.quantization.optimized_graph import optimized
 from toolkit.quantization.pixels import MOVES
 from toolkit.quantization.placement import CARRIERS, WEIGHT_LAYERS
-from toolkit.runtime.session import create_session, import_onnxruntime
 
 _FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm", "FusedMatMul": "MatMul"}
 _COMPUTING = (*WEIGHT_LAYERS, *_FUSED, *(CARRIERS - MOVES - {"MaxPool", "Split", "Relu", "Clip"}))
@@ -30,11 +27,11 @@ def unfused(model: onnx.ModelProto, int8: Collection[str]) -> list[str]:
     Raises:
         ModelError: onnxruntime cannot load the model.
     """
-    optimized = _optimized(model)
-    makers = {name: node for node in optimized.graph.node for name in node.output}
+    graph = optimized(model).graph
+    makers = {name: node for node in graph.node for name in node.output}
     weights = _weight_owners(model)
     found: set[str] = set()
-    for node in optimized.graph.node:
+    for node in graph.node:
         if node.op_type not in _COMPUTING:
             continue
         dequantized = [
@@ -48,20 +45,6 @@ def unfused(model: onnx.ModelProto, int8: Collection[str]) -> list[str]:
             found.add(node.name)
         found.update(weights[maker.input[0]] for maker in dequantized if maker.input[0] in weights)
     return [name for name in int8 if name in found]
-
-
-def _optimized(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph as onnxruntime runs it, before it chooses memory layouts."""
-    level = import_onnxruntime().GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimized.onnx"
-
-        def configure(options: Any) -> None:
-            options.graph_optimization_level = level
-            options.optimized_model_filepath = str(path)
-
-        create_session(bytes(model.SerializeToString()), provider="cpu", configure=configure)
-        return onnx.load(path)
 
 
 def meant_int8(model: onnx.ModelProto) -> list[str]:

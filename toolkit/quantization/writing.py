@@ -15,6 +15,7 @@ from toolkit.quantization.checking import Comparison
 from toolkit.quantization.optimizer_check import OptimizerCheck
 from toolkit.quantization.result import accuracy, finite
 from toolkit.quantization.samples import Data
+from toolkit.quantization.saturation import Saturation
 from toolkit.quantization.speed import Speed
 from toolkit.runtime.session import import_onnxruntime
 
@@ -96,6 +97,13 @@ def retyped(contract: Contract, model: onnx.ModelProto) -> Contract:
             dataclasses.replace(spec, dtype=dtypes[spec.name]) for spec in contract.outputs
         ),
     )
+
+
+def saturation_evidence(saturation: Saturation) -> dict[str, Any]:
+    """Return what x86 CPUs without VNNI make of the model, as the contract keeps it."""
+    document = saturation.to_dict()
+    layers = [layer.name for layer in saturation.clipped]
+    return {"check": "saturation", **document, "clipped_layers": layers}
 
 
 def write(output: Path, model: onnx.ModelProto, contract: Contract, source: Path) -> int:
