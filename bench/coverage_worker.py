@@ -175,16 +175,10 @@ def build_network(name: str, folder: Path) -> None:
 
     keras.utils.set_random_seed(_SEED)
     model = coverage_networks.build(name)
-    low, high = (0.0, 255.0) if _scales_pixels(model) else (-1.0, 1.0)
-    shape = (BATCH, *model.inputs[0].shape[1:])
-    samples = np.random.default_rng(_SEED).uniform(low, high, shape).astype(np.float32)
+    samples = coverage_networks.draw(model, BATCH, seed=_SEED + 1)
     np.savez(folder / "samples.npz", inputs=samples, outputs=np.asarray(model(samples)))
     model.save(folder / "model.keras")
-    answer({"parameters": model.count_params(), "size": shape[1]})
-
-
-def _scales_pixels(model: Any) -> bool:
-    return any(type(layer).__name__ == "Rescaling" for layer in model.layers)
+    answer({"parameters": model.count_params(), "size": samples.shape[1]})
 
 
 def export_network(folder: Path) -> dict[str, Any]:

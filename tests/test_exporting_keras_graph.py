@@ -119,6 +119,16 @@ def test_what_has_no_onnx_form_is_refused_by_the_name_of_the_layer(message):
         convert(model)
 
 
+def test_a_sequential_model_is_not_bound_to_the_batch_of_its_first_call():
+    model = keras_models.MODELS["called, without an Input"][0]()
+
+    signature = keras_graph.read_signature(model)
+
+    assert tuple(model.inputs[0].shape) == (4, 8)
+    assert [tensor.shape for tensor in signature.inputs] == [(None, 8)]
+    assert [tensor.shape for tensor in signature.outputs] == [(None, 2)]
+
+
 def test_an_unbuilt_model_has_no_signature():
     keras = keras_models.import_keras()
 

@@ -28,14 +28,28 @@ def read_signature(model: Any) -> Signature:
         raise ValueError("the model has no inputs or was never built")
     taken: set[str] = set()
     inputs = [
-        Tensor(unique(name, taken), tensor.dtype, tuple(tensor.shape))
+        Tensor(unique(name, taken), tensor.dtype, _shape(model, tensor))
         for name, tensor in _named(getattr(model, "_inputs_struct", None), model.inputs)
     ]
     outputs = [
-        Tensor(unique(name, taken), tensor.dtype, tuple(tensor.shape))
+        Tensor(unique(name, taken), tensor.dtype, _shape(model, tensor))
         for name, tensor in _named(getattr(model, "_outputs_struct", None), model.outputs)
     ]
     return Signature(tuple(inputs), tuple(outputs))
+
+
+def _shape(model: Any, tensor: Any) -> tuple[int | None, ...]:
+    """Return the shape of a symbolic tensor, with the batch that the model is bound to, if any.
+
+    A Sequential model without an Input takes the batch of its first call for its shape; that binds
+    it to nothing, as long as no layer keeps a state for each sample.
+    """
+    import keras
+
+    bound = not isinstance(model, keras.Sequential) or any(
+        getattr(layer, "stateful", False) for layer in model._flatten_layers()
+    )
+    return tuple(tensor.shape) if bound else (None, *tensor.shape[1:])
 
 
 def call(model: Any, tensors: Sequence[Any]) -> list[Any]:
