@@ -153,6 +153,56 @@ def test_relu_stays_where_float_does_not_end_behind_the_pooling(
     assert relu_after_pool(model, int8) == 0
 
 
+def branches(path: Path) -> Path:
+    """A float convolution whose ReLU a pooling and a convolution read; both branches are added."""
+    node = helper.make_node
+    return save(
+        path,
+        [
+            node("Conv", ["x", "w1"], ["c1"], "conv1"),
+            node("Relu", ["c1"], ["r1"], "relu1"),
+            node("MaxPool", ["r1"], ["p1"], "pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            node("Conv", ["p1", "w2"], ["a"], "conv2"),
+            node("Conv", ["r1", "w2"], ["b"], "conv3"),
+            node("Add", ["a", "b"], ["y"], "add"),
+        ],
+        [tensor("x", ["n", 1, 12, 12])],
+        [tensor("y", ["n", 8, 10, 10])],
+        [initializer("w1", weights((8, 1, 3, 3), 1)), initializer("w2", weights((8, 8, 1, 1), 2))],
+    )
+
+
+def test_a_second_relu_stands_behind_the_pooling_where_the_first_is_read_elsewhere(
+    tmp_path: Path,
+) -> None:
+    path = branches(tmp_path / "m.onnx")
+    model = ir.load(path)
+    infer_shapes(model)
+    assert relu_after_pool(model, {"conv2", "conv3"}) == 1
+    assert relu_after_pool(model, {"conv2", "conv3"}) == 0
+    proto = ir.to_proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    feeds = {"x": np.random.default_rng(0).normal(size=(3, 1, 12, 12)).astype(np.float32)}
+    before, after = (
+        onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feeds)[
+            0
+        ]
+        for content in (path.read_bytes(), proto.SerializeToString())
+    )
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_float_pooling_beside_an_int8_layer_reads_floats_and_stays_float(tmp_path: Path) -> None:
+    path = branches(tmp_path / "m.onnx")
+    feeds = [{"x": np.random.default_rng(0).normal(size=(40, 1, 12, 12)).astype(np.float32)}]
+    result = quantize(path, tmp_path / "q.onnx", data=feeds)
+    assert {"conv2", "conv3", "add"} <= set(result.int8_nodes)
+    nodes = optimized(result.path, tmp_path)
+    makers = {name: node.op_type for node in nodes for name in node.output}
+    pool = next(node for node in nodes if node.op_type == "MaxPool")
+    assert makers[pool.input[0]] not in ("QuantizeLinear", "Transpose")
+
+
 def optimized(path: Path, folder: Path) -> list[onnx.NodeProto]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

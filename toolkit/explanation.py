@@ -1,7 +1,7 @@
 """`explain`: node by node, why a quantized model is faster than its float original, or slower."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import onnx_ir as ir
 from toolkit.contract import Contract
 from toolkit.errors import ModelError
 from toolkit.measuring.inputs import input_shape, random_input
-from toolkit.measuring.nodes import ProfileRow, side_by_side
+from toolkit.measuring.nodes import ProfileRow, operation, side_by_side
 from toolkit.measuring.profile import NodeTime
 from toolkit.measuring.statistics import Ratio
 from toolkit.quantization.node_costs import names_in, owner_of
@@ -205,38 +205,57 @@ def _rows(
     reasons: Mapping[str, str],
     left: tuple[str, ...],
 ) -> tuple[Row, ...]:
+    """Return operations in the order of the float graph, then what has no node of its own there.
+
+    Both models' nodes are matched by the node of the float graph that they come from: branches may
+    run in another order. The rest is matched by its order.
+    """
     names = names_in(graph)
-    rows = [_row(row, names, reasons, left) for row in side_by_side(profiles)]
-    return (
-        *(row for row in rows if not row.conversion),
-        *(row for row in rows if row.conversion),
-    )
+    owned: dict[str, dict[str, NodeTime]] = {}
+    rest: dict[str, list[NodeTime]] = {variant: [] for variant in profiles}
+    for variant, profile in profiles.items():
+        for entry in profile:
+            owner = owner_of(entry, names)
+            if owner is None or not owner.name:
+                rest[variant].append(entry)
+                continue
+            found = owned.setdefault(owner.name, {})
+            if variant in found:  # one operation became two
+                entry = replace(entry, us=entry.us + found[variant].us)
+            found[variant] = entry
+    rows = []
+    for node in graph:
+        times = owned.get(str(node.name))
+        if times:
+            row = ProfileRow(operation(node.op_type), str(node.name), times)
+            layer = is_weight_layer(node)
+            rows.append(_row(row, reasons, left, layer=layer, conversion=False))
+    for row in side_by_side(rest):
+        conversion = row.operator in _CONVERSIONS
+        rows.append(_row(row, reasons, left, layer=False, conversion=conversion))
+    return tuple(sorted(rows, key=lambda row: row.conversion))
 
 
 def _row(
     row: ProfileRow,
-    names: Mapping[str, ir.Node],
     reasons: Mapping[str, str],
     left: tuple[str, ...],
+    *,
+    layer: bool,
+    conversion: bool,
 ) -> Row:
     in_float, in_int8 = row.nodes.get(_FLOAT), row.nodes.get(_INT8)
-    owners = [owner_of(entry, names) for entry in (in_float, in_int8) if entry is not None]
-    owner = next((node for node in owners if node is not None), None)
-    name = row.name if owner is None or not owner.name else owner.name
-    # A Transpose or Cast of the model's own is an operation like any other.
-    conversion = row.operator in _CONVERSIONS and owner is None
-    precision = "" if in_int8 is None else _precision(in_int8)
+    precision = "" if in_int8 is None or conversion else _precision(in_int8)
     reason = ""
-    if precision == "float" and not conversion:
-        layer = owner is not None and is_weight_layer(owner)
-        reason = reasons.get(name) or (_NOT_FUSED if name in left else "")
+    if precision == "float":
+        reason = reasons.get(row.name) or (_NOT_FUSED if row.name in left else "")
         reason = reason or ("not quantized in this model" if layer else "")
     return Row(
         operator=row.operator,
-        node=name,
+        node=row.name,
         float_us=None if in_float is None else in_float.us,
         int8_us=None if in_int8 is None else in_int8.us,
-        precision="" if conversion else precision,
+        precision=precision,
         reason=reason,
         conversion=conversion,
     )

@@ -59,10 +59,9 @@ def explain(
 ) -> None:
     """Show node by node why an int8 model is faster than its float original, or slower.
 
-    FLOAT and INT8 are .onnx files; INT8 may come from any quantizer. Operations are matched by
-    their order, and carry the precision that was kept and the reason; conversions stand below
-    them. Times of nodes come from onnxruntime's profiler and are coarse; the ratio of whole calls
-    is measured without it.
+    FLOAT and INT8 are .onnx files; INT8 may come from any quantizer. Operations carry the
+    precision that was kept and the reason; conversions stand below them. Times of nodes come from
+    onnxruntime's profiler and are coarse; the ratio of whole calls is measured without it.
     """
     from toolkit.explanation import explain as run
 

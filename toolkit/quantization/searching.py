@@ -89,13 +89,13 @@ def search(
         first: Where to start; it keeps the budget.
         stopwatch: Measures.
         folder: For the candidates' files.
-        seconds: No try starts later than this.
+        seconds: No try starts later than this, the profiles not counted.
 
     Raises:
         ModelError: A model cannot be opened.
     """
-    deadline = time.monotonic() + seconds
     space = _Space(trials, first, stopwatch, folder)
+    deadline = time.monotonic() + seconds
     best, path = first, _saved(first.built, folder, 0)
     seen = {space.key(first.built)}
     tries: list[Try] = []

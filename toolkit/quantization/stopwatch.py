@@ -12,7 +12,7 @@ from toolkit.contract import Contract
 from toolkit.measuring import profile as profiling
 from toolkit.measuring.environment import describe
 from toolkit.measuring.inputs import input_shape, random_input
-from toolkit.measuring.latency import Call, Open, Timings, measure
+from toolkit.measuring.latency import Call, Open, Timings, measure, time_calls
 from toolkit.measuring.profile import NodeTime
 from toolkit.measuring.statistics import Ratio, compare, look_confidence
 from toolkit.quantization.samples import Samples
@@ -22,6 +22,8 @@ from toolkit.runtime.session import create_session
 CONFIDENCE = 0.99
 _FIRST_LOOK = 10
 _MAX_ROUNDS = 80
+_PROFILE_SECONDS = 1.0  # of a large model, fewer calls are profiled
+_FEWEST_CALLS, _MOST_CALLS = 4, 100
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 
@@ -82,7 +84,13 @@ class LocalStopwatch:
 
     def nodes(self, model: Path) -> list[NodeTime]:
         """Return the time of each node, by onnxruntime's profiler."""
-        return profiling.profile(model, self.feeds, provider="cpu", threads=self.threads)
+        call = self._opener(model)()
+        call()
+        seconds = float(time_calls(call, 1)[0]) / 1e9
+        calls = int(min(max(_PROFILE_SECONDS / seconds, _FEWEST_CALLS), _MOST_CALLS))
+        return profiling.profile(
+            model, self.feeds, provider="cpu", threads=self.threads, calls=calls
+        )
 
     def machine(self) -> dict[str, Any]:
         """Return what it measured on."""
