@@ -6,7 +6,7 @@ from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from toolkit.contract import KEY, Affine, Contract, ImageSpec, InputSpec, OutputSpec
+from toolkit.contract import KEY, Affine, Contract, ImageSpec, InputSpec, OutputSpec, Session
 
 # Names that try to end a string, a comment, a tag or a line of every language.
 NASTY = (
@@ -134,6 +134,30 @@ def two_input_model(path):
         (OutputSpec("sum", "float32", ("batch", 4)), OutputSpec("place", "int64", ("batch", 1))),
     )
     return _save(path, nodes, {}, contract)
+
+
+def guarded_model(path):
+    """Padding and pooling that onnxruntime joins wrongly unless the contract's option is set."""
+    weights = {
+        "w": np.full((1, 1, 1, 1), -1, np.float32),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        "zero": np.float32(0),
+        "dense": np.eye(16, 4, dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Pad", ["c", "pads", "zero"], ["p"]),
+        helper.make_node("MaxPool", ["p"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["m"], ["f"]),
+        helper.make_node("Gemm", ["f", "dense"], ["y"]),
+    ]
+    contract = Contract(
+        "guarded",
+        (InputSpec("x", "float32", ("batch", 1, 6, 6)),),
+        (OutputSpec("y", "float32", ("batch", 4), "logits"),),
+        session=Session(("Pad_Fusion",), threads=2),
+    )
+    return _save(path, nodes, weights, contract)
 
 
 def nasty_model(path):

@@ -120,6 +120,28 @@ def test_a_page_shows_the_model_beside_it(files, tmp_path):
     assert "public/beside.onnx" in result.files
 
 
+def test_session_options_of_the_contract_reach_every_language(tmp_path):
+    model = tmp_path / "guarded.onnx"
+    models.guarded_model(model)
+    found = {}
+    for target in ("c", "cpp", "node", "web"):
+        toolkit.package(model, target, tmp_path / target)
+        found[target] = {
+            path.name: path.read_text(encoding="utf-8")
+            for path in (tmp_path / target).rglob("*")
+            if path.suffix in (".h", ".hpp", ".json")
+        }
+    assert '#define MODEL_DISABLED_OPTIMIZERS "Pad_Fusion"' in found["c"]["contract.h"]
+    assert "#define MODEL_THREADS 2" in found["c"]["contract.h"]
+    # The version before does not know the option, and would ignore it.
+    assert "#define RUNTIME_INTERFACE 18" in found["c"]["contract.h"]
+    assert 'disabled_optimizers = "Pad_Fusion"' in found["cpp"]["contract.hpp"]
+    contract = json.loads(found["node"]["contract.json"])
+    assert contract["session"] == {"disabled_optimizers": ["Pad_Fusion"], "threads": 2}
+    app = json.loads(found["web"]["app.json"])
+    assert app["variants"][0]["disabled_optimizers"] == "Pad_Fusion"
+
+
 def test_the_float_original_is_found_by_its_sha256(files, tmp_path):
     for name in ("digits.onnx", "digits.int8.onnx"):
         (tmp_path / name).write_bytes((files / name).read_bytes())

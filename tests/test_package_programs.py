@@ -78,6 +78,7 @@ def files(tmp_path_factory):
     models.binary_model(folder / "sensor.onnx")
     models.two_input_model(folder / "pair.onnx")
     models.nasty_model(folder / "nasty.onnx")
+    models.guarded_model(folder / "guarded.onnx")
     picture = Image.new("RGB", (90, 70), (250, 245, 235))
     ImageDraw.Draw(picture).line([(25, 15), (60, 15), (40, 60)], fill=(20, 20, 80), width=5)
     picture.save(folder / "picture.png")
@@ -143,7 +144,7 @@ def node_modules(packaged):
     return folder / "node_modules"
 
 
-MODELS = ["digits.int8", "colours", "sensor", "pair", "nasty"]
+MODELS = ["digits.int8", "colours", "sensor", "pair", "nasty", "guarded"]
 
 
 @pytest.mark.parametrize("target", ["c", "cpp"])

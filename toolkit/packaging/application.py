@@ -71,11 +71,13 @@ class Variant:
         file: Its name in the package.
         name: What people call it: "int8", "float32", or the name of the file that it came from.
         size_bytes: Its size.
+        disabled_optimizers: Graph optimizers of onnxruntime that its contract has left out.
     """
 
     file: str
     name: str
     size_bytes: int
+    disabled_optimizers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Application:
         runtime: The version of onnxruntime that made the golden samples.
         golden_runs: How many runs the golden samples take.
         tolerances: How far each output may be off elsewhere; 0 means bit for bit.
+        threads: Threads inside one operator; small models are fastest with one.
     """
 
     name: str
@@ -101,6 +104,15 @@ class Application:
     runtime: str
     golden_runs: int
     tolerances: tuple[float, ...]
+    threads: int = 1
+
+    @property
+    def interface(self) -> int:
+        """The version of onnxruntime's C interface that native programs ask for.
+
+        Older ones do not know the option that leaves graph optimizers out, and would ignore it.
+        """
+        return 18 if self.variants[0].disabled_optimizers else 17
 
     @property
     def classifies(self) -> bool:

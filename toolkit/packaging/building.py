@@ -135,6 +135,7 @@ def package(
         runtime=_runtime_version(),
         golden_runs=len(arrays[0]),
         tolerances=answers[files[0]].tolerances,
+        threads=contract.session.threads or 1,
     )
     with _whole_folder(folder) as temporary:
         # A web server shows one folder; all else of a page stays beside it.
@@ -206,7 +207,12 @@ def _variants(files: list[str], sources: list[_Source]) -> tuple[Variant, ...]:
     kinds = ["int8" if source.quantized else "float32" for source in sources]
     names = kinds if len(set(kinds)) == len(kinds) else [source.path.stem for source in sources]
     return tuple(
-        Variant(file, name, source.path.stat().st_size)
+        Variant(
+            file,
+            name,
+            source.path.stat().st_size,
+            source.contract.session.disabled_optimizers,
+        )
         for file, name, source in zip(files, names, sources, strict=True)
     )
 

@@ -11,10 +11,9 @@
 
 /*
  * The library is opened by name and asked for an old version of its interface, which every later
- * one still has: the same program runs with onnxruntime 1.17 and everything since. A program that
+ * one still has: the same program runs with that onnxruntime and everything since. A program that
  * is linked to the library would refuse any other version than its own.
  */
-enum { INTERFACE = 17 };
 
 struct model {
     void *library;
@@ -44,9 +43,10 @@ static int open_library(struct model *model, const char *runtime) {
     /* POSIX promises that this conversion works; ISO C has no cast for it. */
     void *symbol = dlsym(model->library, "OrtGetApiBase");
     memcpy(&get_base, &symbol, sizeof get_base);
-    model->ort = symbol ? get_base()->GetApi(INTERFACE) : NULL;
+    model->ort = symbol ? get_base()->GetApi(RUNTIME_INTERFACE) : NULL;
     if (model->ort == NULL) {
-        snprintf(model->reason, sizeof model->reason, "%s is older than onnxruntime 1.17", name);
+        snprintf(model->reason, sizeof model->reason, "%s is older than onnxruntime 1.%d", name,
+                 RUNTIME_INTERFACE);
         return -1;
     }
     return 0;
@@ -59,8 +59,13 @@ static int open_session(struct model *model, const char *file) {
         failed(model, ort->CreateSessionOptions(&options))) {
         return -1;
     }
-    /* Small models are fastest with one thread; int8 products are exact on every CPU. */
-    int result = failed(model, ort->SetIntraOpNumThreads(options, 1)) ||
+    /* The contract's options; int8 products are exact on every CPU. */
+    const char *disabled = MODEL_DISABLED_OPTIMIZERS;
+    int result = failed(model, ort->SetIntraOpNumThreads(options, MODEL_THREADS)) ||
+                 (*disabled &&
+                  failed(model, ort->AddSessionConfigEntry(
+                                    options, "optimization.disable_specified_optimizers",
+                                    disabled))) ||
                  failed(model, ort->AddSessionConfigEntry(
                                    options, "session.x64quantprecision", "1")) ||
                  failed(model, ort->CreateSession(

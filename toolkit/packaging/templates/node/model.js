@@ -8,10 +8,14 @@ import { ARRAYS, elements, fixedShape, fromPixels, labels, probabilities } from 
 /** Load the model and its contract. */
 export async function load(file = new URL("./model.onnx", import.meta.url)) {
   const contract = JSON.parse(await readFile(new URL("./contract.json", import.meta.url), "utf8"));
+  const { disabled_optimizers: disabled = [], threads } = contract.session ?? {};
   const session = await ort.InferenceSession.create(file instanceof URL ? fileURLToPath(file) : file, {
     executionProviders: ["cpu"],
-    intraOpNumThreads: 1, // small models are fastest with one
-    extra: { session: { x64quantprecision: "1" } }, // int8 is exact on every CPU
+    intraOpNumThreads: threads ?? 1, // small models are fastest with one
+    extra: {
+      session: { x64quantprecision: "1" }, // int8 is exact on every CPU
+      optimization: { disable_specified_optimizers: disabled.join(";") },
+    },
   });
   return new Model(session, contract);
 }

@@ -29,6 +29,7 @@ export class Model {
     const session = await ort.InferenceSession.create(`./${variant.file}`, {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",
+      extra: { optimization: { disable_specified_optimizers: variant.disabled_optimizers } },
     });
     return new Model(variant, contract, session);
   }
