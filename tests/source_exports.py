@@ -16,7 +16,7 @@ def export_here(path, *, opset=17, batch=None, **options):
     refusals.refuse_unknown(converted, model.layers, str(path))
     graph.clean(converted)
     content = ir.to_proto(converted).SerializeToString()
-    limit = parity.limit_of(converted, approximate=model.approximate)
+    limit = parity.limit_of(converted, arithmetic=model.arithmetic)
     compared = parity.compare(content, model.contract, cases, limit, model.computed_by)
     return model, converted, compared
 

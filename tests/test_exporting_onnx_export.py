@@ -262,7 +262,7 @@ def test_an_hdf5_file_gets_an_inferred_contract(folder):
 
 @pytest.mark.slow
 def test_beyond_the_limit_nothing_is_written(folder, source, monkeypatch):
-    monkeypatch.setattr(parity, "limit_of", lambda model, **_: 1e-12)
+    monkeypatch.setattr(parity, "limit_of", lambda *_: 1e-12)
 
     with pytest.raises(CheckFailedError, match=r"'probabilities' differs.*the limit is 1e-12"):
         export(source, folder / "unequal.onnx")

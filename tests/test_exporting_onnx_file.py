@@ -10,7 +10,7 @@ from source_exports import export_here
 
 from toolkit.contract import from_metadata
 from toolkit.errors import ModelError, RecipeError
-from toolkit.exporting import child, export
+from toolkit.exporting import child, export, parity
 
 WEIGHTS = ",".join(str(value) for value in np.random.default_rng(0).normal(0, 1, 768).round(3))
 DENSE = f"""g (float[N,3,8,8] x) => (float[N,4] y)
@@ -56,6 +56,22 @@ def test_pixels_go_into_the_graph_on_demand(model, tmp_path):
 
     (spec,) = result.contract.inputs
     assert (spec.dtype, spec.shape) == ("uint8", (2, 3, 8, 8))
+
+
+def test_a_quantized_file_may_differ_by_one_code(tmp_path):
+    path = write(
+        tmp_path / "int8.onnx",
+        """g (float[N,3,8,8] x) => (float[N,192] y)
+        <float scale = {0.02}, uint8 zero = {128}>
+        { q = QuantizeLinear(x, scale, zero) d = DequantizeLinear(q, scale, zero)
+           y = Flatten<axis=1>(d) }""",
+    )
+
+    loaded, _, compared = export_here(path)
+
+    assert loaded.arithmetic == "integer"
+    assert compared.limit == parity.INTEGER_LIMIT < parity.APPROXIMATE_LIMIT
+    assert compared.passed
 
 
 def test_weights_that_are_listed_as_inputs_are_none(model):

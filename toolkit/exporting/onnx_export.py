@@ -210,7 +210,7 @@ def export(
         advance(0, note=f"comparing with {computed_by}")
         cases = references.read(folder / child.CASES)
         content = _serialized(converted)
-        limit = parity.limit_of(converted, approximate=result["approximate"])
+        limit = parity.limit_of(converted, result["arithmetic"])
         compared = parity.compare(content, contract, cases, limit, computed_by)
         parity.require(compared, content, contract, cases, str(path))
         step = new_step(

@@ -12,6 +12,7 @@ from toolkit.contract import Contract
 from toolkit.errors import CheckFailedError, ModelError
 from toolkit.exporting import bisection
 from toolkit.exporting.references import Case
+from toolkit.exporting.sources.model import Arithmetic
 from toolkit.runtime.session import create_session, import_onnxruntime
 
 LIMIT = 1e-4
@@ -19,7 +20,10 @@ LIMIT = 1e-4
 HALF_PRECISION_LIMIT = 5e-3
 # TensorFlow Lite rounds activations while it runs where only weights are quantized, and its own
 # integer kernels differ from one another by 2e-2 of the range; a lost layer or scale shows in more.
-QUANTIZED_LIMIT = 5e-2
+APPROXIMATE_LIMIT = 5e-2
+# The same integers in the same runtime: a value on the edge may tip into the next of 255 codes,
+# whose range is at most twice the largest value.
+INTEGER_LIMIT = 2 / 255
 _NOTHING = "Nothing was written."
 
 Array = npt.NDArray[Any]
@@ -91,15 +95,15 @@ class Parity:
         }
 
 
-def limit_of(model: ir.Model, *, approximate: bool = False) -> float:
+def limit_of(model: ir.Model, arithmetic: Arithmetic = "float") -> float:
     """Return the limit for a model: `LIMIT`, or a wider one where it computes in less than float32.
 
     Args:
         model: The converted model.
-        approximate: Whether the source computes in integers.
+        arithmetic: What the source computes in.
     """
-    if approximate:
-        return QUANTIZED_LIMIT
+    if arithmetic != "float":
+        return INTEGER_LIMIT if arithmetic == "integer" else APPROXIMATE_LIMIT
     half = any(
         value.dtype == ir.DataType.FLOAT16
         for node in model.graph.all_nodes()

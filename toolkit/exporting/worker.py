@@ -94,7 +94,7 @@ def _export(job: dict[str, Any], folder: Path, report: Report) -> dict[str, Any]
         "contract": references.with_real_shapes(model.contract, cases).to_dict(),
         "batch": batch,
         "computed_by": model.computed_by,
-        "approximate": model.approximate,
+        "arithmetic": model.arithmetic,
         "layers": dict(model.layers),
         "versions": dict(model.versions),
     }

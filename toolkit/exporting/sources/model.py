@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from toolkit.errors import ModelError
 from toolkit.runtime.scores import guess_kind
 
 Array = npt.NDArray[Any]
+Arithmetic = Literal["float", "integer", "approximate"]
 
 
 _USUAL: tuple[type[Exception], ...] = (
@@ -47,7 +48,8 @@ class SourceModel:
         layers: Class of each layer by its name, to say where an operator comes from.
         categories: How many values an integer input may have.
         takes_pixels: Whether it scales its inputs down itself, as models that take 0 to 255 do.
-        approximate: Whether the source computes in integers, so that its own runtimes differ.
+        arithmetic: "float"; "integer" where rounding may tip a value into the next code;
+            "approximate" where the source's own kernels differ by more than that.
     """
 
     computed_by: str
@@ -60,7 +62,7 @@ class SourceModel:
     layers: Mapping[str, str] = field(default_factory=dict)
     categories: int = 10
     takes_pixels: bool = False
-    approximate: bool = False
+    arithmetic: Arithmetic = "float"
 
 
 @contextmanager

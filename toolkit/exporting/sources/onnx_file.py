@@ -104,7 +104,7 @@ def load(source: Source) -> SourceModel:
         convert=lambda opset, _: _converted(model, inputs, opset, path),
         versions={"onnx": onnx.__version__},
         batch=fixed_batch(contract, path),
-        approximate=any(node.op_type.startswith(_QUANTIZED) for node in model.graph.node),
+        arithmetic="integer" if _is_quantized(model) else "float",
     )
     return loaded if source.contract is not None else with_guessed_kinds(loaded)
 
@@ -133,6 +133,10 @@ def _converted(model: onnx.ModelProto, inputs: Sequence[Any], opset: int, path: 
     needed = onnx.helper.find_min_ir_version_for(list(changed.opset_import), True)
     changed.ir_version = max(needed, 4)
     return changed
+
+
+def _is_quantized(model: onnx.ModelProto) -> bool:
+    return any(node.op_type.startswith(_QUANTIZED) for node in model.graph.node)
 
 
 def _opset(model: onnx.ModelProto, path: Path) -> int:

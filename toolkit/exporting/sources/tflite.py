@@ -76,7 +76,7 @@ def load(source: Source) -> SourceModel:
         convert=convert,
         versions={"tensorflow": tf.__version__, "tf2onnx": tf2onnx.__version__},
         batch=fixed_batch(contract, path),
-        approximate=_is_quantized(interpreter),
+        arithmetic="approximate" if _is_quantized(interpreter) else "float",
     )
     return with_guessed_kinds(model)
 
